@@ -1,0 +1,54 @@
+/* Rounding, for the kernels only (specs/numerics.md).  Compile with -ffp-contract=off -fno-fast-math. */
+#ifndef GOLDGRAD_PORTABLE_NUMERICS_H
+#define GOLDGRAD_PORTABLE_NUMERICS_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* NUM-N3: a * b + c with one rounding. */
+static inline float gg_fma(float a, float b, float c) {
+    return fmaf(a, b, c);
+}
+
+/* NUM-N5: nearest integer, ties to even, saturated to int32; NaN gives 0. */
+static inline int32_t gg_round(float v) {
+#if defined(__ARM_FEATURE_DIRECTED_ROUNDING) && defined(__thumb__)
+    float code;
+    int32_t rounded;
+    __asm__("vcvtn.s32.f32 %0, %1" : "=t"(code) : "t"(v));
+    __asm__("vmov %0, %1" : "=r"(rounded) : "t"(code));
+    return rounded;
+#else
+    const float whole = 8388608.0F; /* 2^23: from here on every float32 is an integer */
+    if (!(v >= -2147483648.0F)) {
+        return v < 0.0F ? INT32_MIN : 0;
+    }
+    if (v >= 2147483648.0F) {
+        return INT32_MAX;
+    }
+    if (v >= whole || v <= -whole) {
+        return (int32_t)v;
+    }
+    return (int32_t)(v < 0.0F ? (v - whole) + whole : (v + whole) - whole);
+#endif
+}
+
+/* NUM-N6: the value before zero point and clamp; add zero, then see gg_clamp and gg_inside. */
+static inline int32_t gg_scale(int32_t acc, float m) {
+    return gg_round((float)acc * m);
+}
+
+/*
+ * NUM-N6 in whole: returns the code and sets *inside to whether the clamp let it through.
+ * lo - zero and hi - zero cannot overflow, so nothing can, whatever acc * m is.
+ */
+static inline int8_t gg_requantize(int32_t acc, float m, int32_t zero, int32_t lo, int32_t hi, bool *inside) {
+    const int32_t code = gg_scale(acc, m);
+    const int32_t least = lo - zero;
+    const int32_t most = hi - zero;
+    *inside = least <= code && code <= most;
+    return (int8_t)(zero + (code < least ? least : code > most ? most : code));
+}
+
+#endif

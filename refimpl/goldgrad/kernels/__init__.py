@@ -1,0 +1,13 @@
+"""The C kernels through cffi, callable exactly as the reference: ``kernels.conv2d.forward(x, w, b, m, ...)``.
+
+A kernel takes one sample, the reference any batch: the binding loops over samples, and a gradient of
+parameters continues its chain from sample to sample, as the reference's does (TRAIN-S5).
+
+:func:`run` allocates results; :func:`call` writes into arrays that the caller brings, which is how tests
+place canaries and share memory.
+"""
+
+from . import bias_gradient, conv2d
+from ._binding import KERNELS, Scratch, call, namespace, run
+
+__all__ = ["KERNELS", "Scratch", "bias_gradient", "call", "conv2d", "namespace", "run"]

@@ -1,0 +1,61 @@
+"""conv2d in C (kernels_c/include/goldgrad/conv2d.h)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._binding import binds, ffi, lib, namespace, pointer, samples, scratch_pointer, window
+
+__getattr__ = namespace("conv2d").__getattr__
+
+
+def _params(in_hw: Any, in_c: int, kernel: Any, out_c: int, attributes: dict[str, Any]) -> Any:
+    quantization = {k: attributes.get(k, d) for k, d in (("x_zero", 0), ("y_zero", 0), ("lo", -128), ("hi", 127))}
+    geometry = {k: attributes[k] for k in ("stride", "pad", "dilation") if k in attributes}
+    return ffi.new(
+        "gg_conv2d_t *",
+        {"window": window(in_hw, kernel, **geometry), "in_c": in_c, "out_c": out_c, **quantization},
+    )
+
+
+@binds("conv2d.forward")
+def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
+    x, w, b, m = inputs
+    params = _params(x.shape[1:3], x.shape[3], w.shape[1:3], w.shape[0], attributes)
+    memory = scratch_pointer(scratch, lib.gg_conv2d_forward_scratch_bytes(params))
+    for x_n, y_n, mask_n in samples(x, *outputs):
+        lib.gg_conv2d_forward(
+            params,
+            pointer("int8_t", x_n),
+            pointer("int8_t", w),
+            pointer("int32_t", b),
+            pointer("float", m),
+            pointer("int8_t", y_n),
+            pointer("uint8_t", mask_n),
+            memory,
+        )
+
+
+@binds("conv2d.vjp_x")
+def _vjp_x(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
+    g, w, dx0 = inputs
+    params = _params(attributes["in_hw"], w.shape[3], w.shape[1:3], w.shape[0], attributes)
+    memory = scratch_pointer(scratch, lib.gg_conv2d_vjp_x_scratch_bytes(params))
+    for g_n, dx0_n, dx_n in samples(g, dx0, outputs[0]):
+        lib.gg_conv2d_vjp_x(
+            params, pointer("float", g_n), pointer("int8_t", w), pointer("float", dx0_n), pointer("float", dx_n), memory
+        )
+
+
+@binds("conv2d.vjp_w")
+def _vjp_w(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
+    g, x, start = inputs
+    (dw,) = outputs
+    params = _params(x.shape[1:3], x.shape[3], attributes["kernel"], g.shape[3], attributes)
+    memory = scratch_pointer(scratch, lib.gg_conv2d_vjp_w_scratch_bytes(params))
+    for g_n, x_n in samples(g, x):
+        lib.gg_conv2d_vjp_w(
+            params, pointer("float", g_n), pointer("int8_t", x_n), pointer("float", start), pointer("float", dw), memory
+        )
+        start = dw
+
