@@ -14,6 +14,6 @@
  * BIAS-C1: shapes as above.  BIAS-A1: db may be db0; otherwise db overlaps no operand.
  * BIAS-F1: db is all that is written.
  */
-void gg_bias_gradient(int32_t pixels, int32_t channels, const float *g, const float *db0, float *db);
+void gg_bias_gradient_forward(int32_t pixels, int32_t channels, const float *g, const float *db0, float *db);
 
 #endif

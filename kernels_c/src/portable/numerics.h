@@ -34,21 +34,20 @@ static inline int32_t gg_round(float v) {
 #endif
 }
 
-/* NUM-N6: the value before zero point and clamp; add zero, then see gg_clamp and gg_inside. */
-static inline int32_t gg_scale(int32_t acc, float m) {
-    return gg_round((float)acc * m);
-}
-
 /*
- * NUM-N6 in whole: returns the code and sets *inside to whether the clamp let it through.
- * lo - zero and hi - zero cannot overflow, so nothing can, whatever acc * m is.
+ * NUM-N6, the last step: zero + code in [lo, hi], and in *inside whether the clamp let it through.
+ * lo - zero and hi - zero cannot overflow, so nothing can, whatever code is.
  */
-static inline int8_t gg_requantize(int32_t acc, float m, int32_t zero, int32_t lo, int32_t hi, bool *inside) {
-    const int32_t code = gg_scale(acc, m);
+static inline int8_t gg_clamp(int32_t code, int32_t zero, int32_t lo, int32_t hi, bool *inside) {
     const int32_t least = lo - zero;
     const int32_t most = hi - zero;
     *inside = least <= code && code <= most;
     return (int8_t)(zero + (code < least ? least : code > most ? most : code));
+}
+
+/* NUM-N6 in whole. */
+static inline int8_t gg_requantize(int32_t acc, float m, int32_t zero, int32_t lo, int32_t hi, bool *inside) {
+    return gg_clamp(gg_round((float)acc * m), zero, lo, hi, inside);
 }
 
 #endif

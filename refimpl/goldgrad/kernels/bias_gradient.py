@@ -13,6 +13,6 @@ __getattr__ = namespace("bias_gradient").__getattr__
 def _forward(inputs: Any, outputs: Any, scratch: Any) -> None:
     g, db0 = inputs
     channels = g.shape[-1]
-    lib.gg_bias_gradient(
+    lib.gg_bias_gradient_forward(
         g.size // channels, channels, pointer("float", g), pointer("float", db0), pointer("float", outputs[0])
     )
