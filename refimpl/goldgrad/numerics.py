@@ -111,7 +111,12 @@ def requantize(acc: npt.ArrayLike, m: npt.ArrayLike, zero: int, lo: int, hi: int
     y = clamp(rne(float32(acc) * m) + zero, lo, hi); the mask is True where the value before the
     clamp lies in [lo, hi].
     """
-    code = rne(mul32(float32(acc), m)) + zero
+    return clamp(rne(mul32(float32(acc), m)) + zero, lo, hi)
+
+
+@rule("NUM-N6")
+def clamp(code: I64, lo: int, hi: int) -> tuple[I8, Array]:
+    """The last step of requantization: exact integers to int8 codes in [lo, hi], and where they were inside already."""
     return np.clip(code, lo, hi).astype(np.int8), (lo <= code) & (code <= hi)
 
 
