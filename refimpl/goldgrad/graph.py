@@ -1,0 +1,268 @@
+"""Tensors, nodes, graphs: what is computed, from what, in which order (specs/training.md).
+
+A graph is in single-assignment form: every tensor is an operand from outside or the result of one node, and
+nodes stand in an order in which they can run.  Parameters do not change inside a graph: an update node gives
+a *new* tensor, and ``Graph.updates`` says which parameter it is the next value of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from .errors import ConstraintError, require
+from .ops import FUNCTIONS, Function, Type
+from .rules import rule
+
+ROLES = (
+    "input",  # a sample: image, target
+    "rate",  # the learning rate
+    "weight",
+    "bias",
+    "constant",  # multipliers, factors, channel lists: never change
+    "activation",
+    "mask",
+    "saved",  # what forward keeps for backward besides activations and masks
+    "gradient",
+    "loss",
+    "parameter",  # the next value of a weight or bias, or of an optimizer's state
+    "state",  # an optimizer's state: master copies, velocities
+)
+OUTSIDE = frozenset({"input", "rate", "weight", "bias", "constant", "state"})
+"""Roles of tensors that come from outside; all others are results of nodes."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value in a graph.  ``scale`` and ``zero_point`` are those of a quantized activation or image."""
+
+    name: str
+    type: Type
+    role: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.type.nbytes
+
+
+@dataclass(frozen=True)
+class Node:
+    """One call of an operator's function: operands by name (None where an optional one is absent), and results
+    by name (None where nobody wants an optional one).
+    """
+
+    function: str
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str | None, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+
+    @property
+    def definition(self) -> Function:
+        """The entry of the operator table."""
+        return FUNCTIONS[self.function]
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Names of the operands that are present."""
+        return tuple(name for name in self.inputs if name is not None)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of the results that somebody wants."""
+        return tuple(name for name in self.outputs if name is not None)
+
+    def operand(self, name: str) -> str | None:
+        """The tensor given for the operand that the function calls ``name``."""
+        position = self.definition.inputs.index(name)
+        return self.inputs[position] if position < len(self.inputs) else None
+
+    def result(self, name: str) -> str | None:
+        """The tensor that takes the result that the function calls ``name``."""
+        return self.outputs[self.definition.outputs.index(name)]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Tensors by name, nodes in order, the results to keep, and the next value of each parameter that trains."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    updates: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+        object.__setattr__(self, "updates", MappingProxyType(dict(self.updates)))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Everything that must exist when the graph has run: outputs and next values."""
+        return (*self.outputs, *self.updates.values())
+
+    def with_nodes(
+        self,
+        nodes: Iterable[Node],
+        tensors: Iterable[Tensor] = (),
+        updates: Mapping[str, str] | None = None,
+    ) -> Graph:
+        """This graph with other nodes, further tensors, perhaps other updates; unused tensors are dropped."""
+        nodes = tuple(nodes)
+        everything = {**self.tensors, **{t.name: t for t in tensors}}
+        updates = self.updates if updates is None else updates
+        used = {name for node in nodes for name in (*node.operands, *node.results)} | {*self.outputs, *updates}
+        kept = {name: tensor for name, tensor in everything.items() if name in used}
+        return replace(self, tensors=kept, nodes=nodes, updates=updates)
+
+    def producers(self) -> dict[str, Node]:
+        """The node that computes each tensor that is not from outside."""
+        return {name: node for node in self.nodes for name in node.results}
+
+    def users(self, name: str) -> list[Node]:
+        """The nodes that read a tensor, in order."""
+        return [node for node in self.nodes if name in node.operands]
+
+    def outside(self) -> Iterator[Tensor]:
+        """The tensors that must be fed."""
+        return (tensor for tensor in self.tensors.values() if tensor.role in OUTSIDE)
+
+    def __str__(self) -> str:
+        from .graph_text import print_graph
+
+        return print_graph(self)
+
+
+@rule("TRAIN-C1", "TRAIN-C2", "TRAIN-C3", "TRAIN-C4")
+def validate(graph: Graph) -> Graph:
+    """The graph itself, or a :class:`~goldgrad.errors.ConstraintError` naming the first fault."""
+    known = {tensor.name for tensor in graph.outside()}
+    for name, tensor in graph.tensors.items():
+        require(name == tensor.name, "TRAIN-C1", f"tensor {tensor.name} is listed as {name}", "use its name")
+        require(tensor.role in ROLES, "TRAIN-C1", f"tensor {name} has the role {tensor.role!r}", f"use one of {ROLES}")
+    for index, node in enumerate(graph.nodes):
+        where = f"node {index} ({node.function})"
+        require(node.function in FUNCTIONS, "TRAIN-C2", f"{where} is no known function", "see `goldgrad spec`")
+        for name in node.operands:
+            require(
+                name in known,
+                "TRAIN-C3",
+                f"{where} reads {name}, which nothing before it computes",
+                "declare it as coming from outside, or move the node",
+            )
+        _check_types(graph, node, where)
+        for name in node.results:
+            require(name not in known, "TRAIN-C3", f"{where} computes {name} a second time", "give it a name of its own")
+            known.add(name)
+    for name in graph.kept:
+        require(name in known, "TRAIN-C4", f"output {name} is computed by no node", "remove it or add the node")
+    for old, new in graph.updates.items():
+        require(
+            old in known and graph[old].type == graph[new].type,
+            "TRAIN-C4",
+            f"{new} cannot be the next value of {old}",
+            "update a tensor from outside with one of its own type",
+        )
+    return graph
+
+
+def _check_types(graph: Graph, node: Node, where: str) -> None:
+    definition = node.definition
+    least = len(definition.inputs) - sum(name in definition.optional for name in definition.inputs)
+    require(
+        least <= len(node.inputs) <= len(definition.inputs) and len(node.outputs) == len(definition.outputs),
+        "TRAIN-C2",
+        f"{where} has {len(node.inputs)} operands and {len(node.outputs)} results",
+        f"give {', '.join(definition.inputs)} -> {', '.join(definition.outputs)}",
+    )
+    for names, given in ((definition.inputs, node.inputs), (definition.outputs, node.outputs)):
+        for name, tensor in zip(names, given, strict=False):
+            require(
+                tensor is not None or name in definition.optional,
+                "TRAIN-C2",
+                f"{where} lacks {name}",
+                "only optional operands and results may be absent",
+            )
+            require(
+                tensor is None or tensor in graph.tensors, "TRAIN-C3", f"{where} names {tensor}, which is no tensor", "declare it"
+            )
+    operands = [None if name is None else graph[name].type for name in node.inputs]
+    try:
+        types = definition.types(*operands, **node.attributes)
+    except ConstraintError as error:
+        raise ConstraintError(error.rule, f"{where}: {error.fault}", error.remedy) from error
+    except TypeError as error:
+        raise ConstraintError("TRAIN-C2", f"{where} has the attributes {dict(node.attributes)}", str(error)) from error
+    for name, expected in zip(node.outputs, types, strict=True):
+        require(
+            name is None or graph[name].type == expected,
+            "TRAIN-C2",
+            f"{where} gives {expected} for {name}, declared as {graph[name].type if name else ''}",
+            "declare the type that the function gives",
+        )
+
+
+class Builder:
+    """Appends nodes to a graph, inferring the types of their results."""
+
+    def __init__(self, graph: Graph | None = None, name: str = "graph") -> None:
+        self.name = graph.name if graph else name
+        self.tensors: dict[str, Tensor] = dict(graph.tensors) if graph else {}
+        self.nodes: list[Node] = list(graph.nodes) if graph else []
+        self.updates: dict[str, str] = dict(graph.updates) if graph else {}
+
+    def outside(
+        self, name: str, type_: Type, role: str, scale: float | None = None, zero_point: int | None = None
+    ) -> str:
+        """Declare a tensor that comes from outside (once: a second declaration must agree)."""
+        tensor = Tensor(name, type_, role, scale, zero_point)
+        require(
+            self.tensors.setdefault(name, tensor) == tensor,
+            "TRAIN-C3",
+            f"two tensors are named {name}",
+            "give each a name of its own",
+        )
+        return name
+
+    def emit(
+        self,
+        function: str,
+        inputs: Iterable[str | None],
+        outputs: Iterable[str | None],
+        roles: Iterable[str],
+        quantization: tuple[float, int] | None = None,
+        **attributes: Any,
+    ) -> Node:
+        """Append a call; ``quantization`` is scale and zero point of the first result."""
+        node = Node(function, tuple(inputs), tuple(outputs), attributes)
+        operands = [None if name is None else self.tensors[name].type for name in node.inputs]
+        types = node.definition.types(*operands, **attributes)
+        for position, (name, type_, role) in enumerate(zip(node.outputs, types, roles, strict=True)):
+            if name is not None:
+                require(name not in self.tensors, "TRAIN-C3", f"two tensors are named {name}", "give each a name of its own")
+                scale, zero = quantization if quantization and position == 0 else (None, None)
+                self.tensors[name] = Tensor(name, type_, role, scale, zero)
+        self.nodes.append(node)
+        return node
+
+    def fresh(self, stem: str) -> str:
+        """``stem``, or the first of ``stem.2``, ``stem.3``, ... that no tensor has."""
+        name, number = stem, 1
+        while name in self.tensors:
+            number += 1
+            name = f"{stem}.{number}"
+        return name
+
+    def build(self, outputs: Iterable[str]) -> Graph:
+        """The validated graph."""
+        return validate(Graph(self.name, self.tensors, tuple(self.nodes), tuple(outputs), self.updates))

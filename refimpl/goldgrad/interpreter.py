@@ -1,0 +1,109 @@
+"""Runs a graph: node after node, in buffers of their own or inside one arena (specs/training.md, inplace.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import require
+from .graph import Graph, Node
+from .memory.liveness import lives
+from .memory.sharing import Placement, check_placement
+from .numerics import Array
+from .ops import FUNCTIONS, Type
+from .rules import rule
+
+Provider = Callable[..., tuple[Array, ...]]
+"""Computes a node: ``provider(function_name, *operands, **attributes)`` gives the tuple of results."""
+
+POISON = 0xFF
+"""What dead bytes hold: a NaN as float32, -1 as an integer, no mask bit clear (INP-S5)."""
+
+
+def reference(function: str, *operands: Array | None, **attributes: Any) -> tuple[Array, ...]:
+    """The provider that defines what is right: the functions of :mod:`goldgrad.ops`."""
+    return FUNCTIONS[function](*operands, **attributes)
+
+
+@rule("TRAIN-I1")
+def check_feeds(graph: Graph, feeds: Mapping[str, Array]) -> None:
+    """Every tensor from outside is fed, with its type; otherwise an error names it."""
+    for tensor in graph.outside():
+        require(tensor.name in feeds, "TRAIN-I1", f"{tensor.name} is not fed", f"feed {tensor.type}")
+        given = Type.of(feeds[tensor.name])
+        require(given == tensor.type, "TRAIN-I1", f"{tensor.name} is fed {given}", f"feed {tensor.type}")
+
+
+def run(graph: Graph, feeds: Mapping[str, Array], provider: Provider = reference) -> dict[str, Array]:
+    """All that ``graph.kept`` names, each tensor in a buffer of its own; dead tensors are dropped."""
+    check_feeds(graph, feeds)
+    life = lives(graph)
+    values: dict[str, Array] = {tensor.name: feeds[tensor.name] for tensor in graph.outside()}
+    for time, node in enumerate(graph.nodes):
+        results = provider(node.function, *(_operands(node, values)), **node.attributes)
+        for name, value in zip(node.outputs, results, strict=True):
+            if name is not None:
+                values[name] = value
+        for name in node.operands:
+            if life[name].last == time:
+                values.pop(name, None)
+    return {name: values[name] for name in graph.kept}
+
+
+def _operands(node: Node, values: Mapping[str, Array]) -> list[Array | None]:
+    return [None if name is None else values[name] for name in node.inputs]
+
+
+@rule("INP-S5")
+def run_in_arena(
+    graph: Graph,
+    feeds: Mapping[str, Array],
+    placement: Placement,
+    provider: Provider = reference,
+    check: bool = True,
+) -> dict[str, Array]:
+    """As :func:`run`, with the placed tensors at their offsets in one bytearray.
+
+    Illegal sharing is an error (``check=False`` skips the proof, to show what a wrong plan does to the bits).
+    What is dead is filled with poison before the next node runs, so a tensor that is read after its memory was
+    given away, or that its node did not write in full, changes the result.
+    """
+    check_feeds(graph, feeds)
+    if check:
+        check_placement(graph, placement)
+    life = lives(graph)
+    size = max((offset + graph[name].nbytes for name, offset in placement.items()), default=0)
+    arena = np.full(size, POISON, np.uint8)
+    values: dict[str, Array] = {}
+
+    def store(name: str, value: Array) -> None:
+        if name in placement:
+            home = _view(arena, placement[name], graph[name].type)
+            home[...] = value
+            value = home
+        values[name] = value
+
+    for tensor in graph.outside():
+        store(tensor.name, feeds[tensor.name])
+    for time, node in enumerate(graph.nodes):
+        results = provider(node.function, *_operands(node, values), **node.attributes)
+        for name, value in zip(node.outputs, results, strict=True):
+            if name is not None:
+                store(name, value)
+        _poison(arena, [name for name in values if life[name].last >= time + 1], placement, graph)
+    return {name: np.array(values[name]) for name in graph.kept}
+
+
+def _view(arena: Array, offset: int, type_: Type) -> Array:
+    return arena[offset : offset + type_.nbytes].view(type_.dtype).reshape(type_.shape)
+
+
+def _poison(arena: Array, live: Sequence[str], placement: Placement, graph: Graph) -> None:
+    """Fill every byte of the arena that belongs to no live tensor."""
+    dead = np.ones(arena.size, bool)
+    for name in live:
+        if name in placement:
+            dead[placement[name] : placement[name] + graph[name].nbytes] = False
+    arena[dead] = POISON

@@ -1,0 +1,1 @@
+"""How long tensors live, and where they may lie (specs/memory.md, specs/inplace.md)."""

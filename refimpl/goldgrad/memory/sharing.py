@@ -1,0 +1,80 @@
+"""Who may lie on whom: a placement of tensors at offsets, checked against the alias tables (specs/inplace.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import ConstraintError, require
+from ..graph import Graph, Node
+from ..rules import rule
+from .liveness import Life, lives
+
+Placement = Mapping[str, int]
+"""Offsets in bytes by tensor name; tensors that are not listed have memory of their own."""
+
+
+def legal_pairs(node: Node) -> set[tuple[str, str]]:
+    """Pairs (result, operand) of tensor names that may start at one address at this node."""
+    pairs = set()
+    for alias in node.definition.aliases:
+        result, operand = node.result(alias.output), node.operand(alias.input)
+        if result is not None and operand is not None:
+            pairs.add((result, operand))
+    return pairs
+
+
+@rule("INP-C1")
+def check_alignment(graph: Graph, placement: Placement) -> None:
+    """Every tensor starts at a multiple of its element's size."""
+    for name, offset in placement.items():
+        require(name in graph.tensors, "INP-C1", f"the placement names {name}, which is no tensor", "remove it")
+        size = 4 if graph[name].type.dtype in ("int32", "float32") else 1
+        require(
+            offset >= 0 and offset % size == 0,
+            "INP-C1",
+            f"{name} lies at offset {offset}",
+            f"use a multiple of {size} that is not negative",
+        )
+
+
+@rule("INP-S2", "INP-S3", "INP-S4")
+def check_placement(graph: Graph, placement: Placement) -> None:
+    """Raise unless every overlap is legal: no two live tensors share a byte, but for a result that starts where
+    an operand of its node ends its life, in a pair of the alias table.
+    """
+    check_alignment(graph, placement)
+    life = lives(graph)
+    tensors = sorted(placement, key=lambda name: (placement[name], name))
+    for position, low in enumerate(tensors):
+        for high in tensors[position + 1 :]:
+            if placement[high] >= placement[low] + graph[low].nbytes:
+                break
+            _check_pair(graph, placement, life, low, high)
+
+
+def _check_pair(graph: Graph, placement: Placement, life: Mapping[str, Life], one: str, other: str) -> None:
+    earlier, later = sorted((one, other), key=lambda name: life[name].first)
+    if life[earlier].last < life[later].first:
+        return
+    where = f"{earlier} at {placement[earlier]} and {later} at {placement[later]} overlap"
+    if life[later].first < 0 or life[earlier].first == life[later].first:
+        raise ConstraintError("INP-S2", f"{where} while both live", "move one")
+    node = graph.nodes[life[later].first]
+    require(
+        life[earlier].last == life[later].first and earlier in node.operands,
+        "INP-S2",
+        f"{where} while both live (node {life[later].first}, {node.function})",
+        "move one, or the last reader before it",
+    )
+    require(
+        (later, earlier) in legal_pairs(node),
+        "INP-S3",
+        f"{where}, and {node.function} may not write its result over that operand",
+        "see the aliasing table of the operator",
+    )
+    require(
+        placement[earlier] == placement[later] and graph[later].nbytes <= graph[earlier].nbytes,
+        "INP-S4",
+        f"{where} in part",
+        "a result that shares an operand's memory starts at its address and is no larger",
+    )
