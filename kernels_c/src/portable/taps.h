@@ -17,7 +17,7 @@ static inline gg_taps_t gg_axis_taps(int32_t output, int32_t stride, int32_t pad
                                      int32_t size) {
     gg_taps_t taps = {output * stride - pad, 0, 0};
     if (taps.origin < 0) {
-        taps.first = (-taps.origin + dilation - 1) / dilation;
+        taps.first = (-taps.origin - 1) / dilation + 1; /* ceil, and no sum that could leave int32 */
     }
     if (taps.origin < size) {
         taps.end = (size - 1 - taps.origin) / dilation + 1;
@@ -62,7 +62,7 @@ static inline uint8_t *gg_put_bit(uint8_t *mask, uint8_t *bits, int32_t c, int32
     if (mask == NULL) {
         return NULL;
     }
-    *bits = (uint8_t)(*bits | (unsigned)bit << (c % 8));
+    *bits = (uint8_t)(*bits | (uint32_t)bit << (uint32_t)(c % 8));
     if (c % 8 == 7 || c == channels - 1) {
         *mask++ = *bits;
         *bits = 0;
@@ -71,7 +71,7 @@ static inline uint8_t *gg_put_bit(uint8_t *mask, uint8_t *bits, int32_t c, int32
 }
 
 static inline bool gg_get_bit(const uint8_t *mask, int32_t c) {
-    return (mask[c / 8] >> (c % 8) & 1) != 0;
+    return ((uint32_t)mask[c / 8] >> (uint32_t)(c % 8) & 1U) != 0;
 }
 
 #endif

@@ -7,7 +7,18 @@ parameters continues its chain from sample to sample, as the reference's does (T
 place canaries and share memory.
 """
 
-from . import bias_gradient, conv2d
+from . import avg_pool2d, bias_gradient, conv2d, depthwise_conv2d, max_pool2d
 from ._binding import KERNELS, Scratch, call, namespace, run
 
-__all__ = ["KERNELS", "Scratch", "bias_gradient", "call", "conv2d", "namespace", "run"]
+__all__ = [
+    "KERNELS",
+    "Scratch",
+    "avg_pool2d",
+    "bias_gradient",
+    "call",
+    "conv2d",
+    "depthwise_conv2d",
+    "max_pool2d",
+    "namespace",
+    "run",
+]

@@ -92,7 +92,7 @@ def samples(*arrays: Array | None) -> Iterator[tuple[Any, ...]]:
 def window(
     in_hw: Pair, kernel: Pair, stride: Pair = (1, 1), pad: Pad = (0, 0, 0, 0), dilation: Pair = (1, 1)
 ) -> dict[str, int]:
-    """The fields of gg_window_t."""
+    """Fields of gg_window_t."""
     out_h, out_w = Window(in_hw, kernel, stride, pad, dilation).out_hw
     return {
         "in_h": in_hw[0],
@@ -110,5 +110,17 @@ def window(
     }
 
 
+CODES = {"x_zero": 0, "y_zero": 0, "lo": -128, "hi": 127}
+"""Attributes that are codes, with what stands for one that a function does not have."""
+
+
+def windowed(struct: str, in_hw: Pair, kernel: Pair, attributes: dict[str, Any], **sizes: int) -> Any:
+    """Build the parameters of an operator with a window: geometry and codes from the attributes, and ``sizes``."""
+    geometry = {k: attributes[k] for k in ("stride", "pad", "dilation") if k in attributes}
+    fields = {name for name, _ in ffi.typeof(struct).fields}
+    codes = {k: attributes.get(k, default) for k, default in CODES.items() if k in fields}
+    return ffi.new(f"{struct} *", {"window": window(in_hw, kernel, **geometry), **codes, **sizes})
+
+
 __all__ = ["KERNELS", "Scratch", "binds", "call", "ffi", "lib", "namespace", "pointer", "run", "samples"]
-__all__ += ["scratch_pointer", "window"]
+__all__ += ["scratch_pointer", "window", "windowed"]

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._binding import binds, ffi, lib, namespace, pointer, samples, scratch_pointer, window
+from ._binding import binds, lib, namespace, pointer, samples, scratch_pointer, windowed
 
 __getattr__ = namespace("conv2d").__getattr__
-
-
-def _params(in_hw: Any, in_c: int, kernel: Any, out_c: int, attributes: dict[str, Any]) -> Any:
-    quantization = {k: attributes.get(k, d) for k, d in (("x_zero", 0), ("y_zero", 0), ("lo", -128), ("hi", 127))}
-    geometry = {k: attributes[k] for k in ("stride", "pad", "dilation") if k in attributes}
-    return ffi.new(
-        "gg_conv2d_t *",
-        {"window": window(in_hw, kernel, **geometry), "in_c": in_c, "out_c": out_c, **quantization},
-    )
 
 
 @binds("conv2d.forward")
 def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
     x, w, b, m = inputs
-    params = _params(x.shape[1:3], x.shape[3], w.shape[1:3], w.shape[0], attributes)
+    params = windowed("gg_conv2d_t", x.shape[1:3], w.shape[1:3], attributes, in_c=x.shape[3], out_c=w.shape[0])
     memory = scratch_pointer(scratch, lib.gg_conv2d_forward_scratch_bytes(params))
     for x_n, y_n, mask_n in samples(x, *outputs):
         lib.gg_conv2d_forward(
@@ -39,7 +30,7 @@ def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None
 @binds("conv2d.vjp_x")
 def _vjp_x(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
     g, w, dx0 = inputs
-    params = _params(attributes["in_hw"], w.shape[3], w.shape[1:3], w.shape[0], attributes)
+    params = windowed("gg_conv2d_t", attributes["in_hw"], w.shape[1:3], attributes, in_c=w.shape[3], out_c=w.shape[0])
     memory = scratch_pointer(scratch, lib.gg_conv2d_vjp_x_scratch_bytes(params))
     for g_n, dx0_n, dx_n in samples(g, dx0, outputs[0]):
         lib.gg_conv2d_vjp_x(
@@ -51,11 +42,10 @@ def _vjp_x(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
 def _vjp_w(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
     g, x, start = inputs
     (dw,) = outputs
-    params = _params(x.shape[1:3], x.shape[3], attributes["kernel"], g.shape[3], attributes)
+    params = windowed("gg_conv2d_t", x.shape[1:3], attributes["kernel"], attributes, in_c=x.shape[3], out_c=g.shape[3])
     memory = scratch_pointer(scratch, lib.gg_conv2d_vjp_w_scratch_bytes(params))
     for g_n, x_n in samples(g, x):
         lib.gg_conv2d_vjp_w(
             params, pointer("float", g_n), pointer("int8_t", x_n), pointer("float", start), pointer("float", dw), memory
         )
         start = dw
-

@@ -1,6 +1,17 @@
 """The operators, a module each; importing this package fills ``FUNCTIONS``."""
 
-from . import bias_gradient, conv2d, mask
+from . import avg_pool2d, bias_gradient, conv2d, depthwise_conv2d, mask, max_pool2d
 from ._function import FUNCTIONS, Alias, Function, Type
 
-__all__ = ["FUNCTIONS", "Alias", "Function", "Type", "bias_gradient", "conv2d", "mask"]
+__all__ = [
+    "FUNCTIONS",
+    "Alias",
+    "Function",
+    "Type",
+    "avg_pool2d",
+    "bias_gradient",
+    "conv2d",
+    "depthwise_conv2d",
+    "mask",
+    "max_pool2d",
+]

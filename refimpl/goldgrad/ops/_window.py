@@ -4,37 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from ..errors import require
+from ..numerics import INT32_MAX
 from ..rules import rule
 
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
 """Rows above, rows below, columns left, columns right."""
+Area = tuple[slice, slice]
+"""Rows and columns of a map, of its result, or of a kernel."""
 
 
 @dataclass(frozen=True)
 class Window:
     """A kernel moving over a map of ``in_hw`` pixels: stride, per-side padding, dilation."""
 
-    in_hw: Pair
-    kernel: Pair
-    stride: Pair = (1, 1)
-    pad: Pad = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
+    in_hw: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    pad: tuple[int, ...] = (0, 0, 0, 0)
+    dilation: tuple[int, ...] = (1, 1)
 
-    @rule("WIN-C1", "WIN-C2", "WIN-C3")
+    @rule("WIN-C1", "WIN-C2", "WIN-C3", "WIN-C4")
     def __post_init__(self) -> None:
         for name in ("in_hw", "kernel", "stride", "dilation"):
             value = getattr(self, name)
             require(
-                len(value) == 2 and min(value) >= 1,
+                _integers(value, 2) and min(value) >= 1,
                 "WIN-C1",
                 f"{name} is {value}",
                 "give two integers of at least 1",
             )
         require(
-            len(self.pad) == 4 and min(self.pad) >= 0,
+            _integers(self.pad, 4) and min(self.pad) >= 0,
             "WIN-C2",
             f"pad is {self.pad}",
             "give (top, bottom, left, right), none negative",
@@ -42,9 +47,13 @@ class Window:
         require(
             min(self.out_hw) >= 1,
             "WIN-C3",
-            f"a kernel of {self.kernel} with dilation {self.dilation} does not fit into a map of {self.in_hw} padded by {self.pad}",
+            f"a kernel of {self.kernel} with dilation {self.dilation} does not fit into a map of {self.in_hw} "
+            f"padded by {self.pad}",
             "pad more or use a smaller kernel",
         )
+        padded = (self.in_hw[0] + sum(self.pad[:2]), self.in_hw[1] + sum(self.pad[2:]))
+        for name, value in (("the padded map", padded), ("stride", self.stride), ("dilation", self.dilation)):
+            require(max(value) <= INT32_MAX, "WIN-C4", f"{name} is {value}", f"stay within {INT32_MAX}")
 
     @property
     @rule("WIN-S1")
@@ -58,8 +67,8 @@ class Window:
         )
 
     @rule("WIN-S2")
-    def taps(self) -> Iterator[tuple[Pair, tuple[slice, slice], tuple[slice, slice]]]:
-        """For each tap (kh, kw) in raster order: the output pixels where it meets the map, and the input pixels it meets.
+    def taps(self) -> Iterator[tuple[Pair, Area, Area]]:
+        """For each tap (kh, kw) in raster order: the outputs where it meets the map, and the inputs that it meets.
 
         Both are slices of equal length over rows and columns; a tap that only ever meets padding is left out.
         """
@@ -71,14 +80,26 @@ class Window:
                     yield (kh, kw), (rows[0], columns[0]), (rows[1], columns[1])
 
     @rule("WIN-S2")
-    def pixels(self) -> Iterator[tuple[Pair, tuple[slice, slice], tuple[slice, slice]]]:
-        """For each output pixel (oh, ow) in raster order: the taps that meet the map, and the input pixels they meet."""
+    def pixels(self) -> Iterator[tuple[Pair, Area, Area]]:
+        """For each output (oh, ow) in raster order: the taps that meet the map, and the inputs that they meet.
+
+        An output that no tap connects to the map is left out.
+        """
         for oh in range(self.out_hw[0]):
             for ow in range(self.out_hw[1]):
                 rows = self._meet(0, oh)
                 columns = self._meet(1, ow)
                 if rows and columns:
                     yield (oh, ow), (rows[0], columns[0]), (rows[1], columns[1])
+
+    @rule("WIN-S3")
+    def unmet(self) -> Pair | None:
+        """The first output none of whose taps meets the map, or None where every output meets a pixel."""
+        for axis in (0, 1):
+            for output in range(self.out_hw[axis]):
+                if self._meet(axis, output) is None:
+                    return (output, 0) if axis == 0 else (0, output)
+        return None
 
     def _reach(self, axis: int, tap: int) -> tuple[slice, slice] | None:
         """Along one axis: outputs o with 0 <= o * stride - pad + tap * dilation < size, and the inputs there."""
@@ -100,3 +121,8 @@ class Window:
         if first > last:
             return None
         return slice(first, last + 1), slice(origin + first * step, origin + last * step + 1, step)
+
+
+def _integers(value: Any, count: int) -> bool:
+    """Whether value is a sequence of so many integers."""
+    return isinstance(value, tuple | list) and len(value) == count and all(isinstance(v, Integral) for v in value)

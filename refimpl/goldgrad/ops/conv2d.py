@@ -14,13 +14,14 @@ from ..errors import require
 from ..numerics import F32, I8, I32, Array, float32, fma32, requantize
 from ..rules import rule
 from . import bias_gradient
+from ._checks import check_gradient, check_operand, check_start, has_axes
 from ._function import Type, function
 from ._quantization import check_codes, widen
 from ._window import Pad, Pair, Window
-from .mask import pack
+from .mask import mask_type, pack
 
 
-@rule("CONV-C1", "CONV-C2", "CONV-C3")
+@rule("CONV-C1", "CONV-C2", "CONV-C3", "CONV-C4")
 def types(
     x: Type,
     w: Type,
@@ -37,10 +38,10 @@ def types(
 ) -> tuple[Type, Type]:
     """Types of y and mask, or the constraint that the operands break."""
     require(
-        (x.dtype, len(x.shape), w.dtype, len(w.shape)) == ("int8", 4, "int8", 4),
+        has_axes(x, "int8", 4) and has_axes(w, "int8", 4),
         "CONV-C1",
         f"x is {x}, w is {w}",
-        "give int8 [N, H, W, I] and int8 [O, KH, KW, I]",
+        "give int8 [N, H, W, I] and int8 [O, KH, KW, I], no axis empty",
     )
     require(
         w.shape[3] == x.shape[3],
@@ -58,11 +59,11 @@ def types(
     check_codes("CONV-C4", x_zero=x_zero, y_zero=y_zero, lo=lo, hi=hi)
     window = Window(x.shape[1:3], w.shape[1:3], stride, pad, dilation)
     y = (x.shape[0], *window.out_hw, outputs)
-    return Type(y, "int8"), Type((*y[:3], -(-outputs // 8)), "uint8")
+    return Type(y, "int8"), mask_type(y)
 
 
 @function("x w b m", "y mask?", types)
-@rule("CONV-S1", "CONV-S2", "CONV-S3")
+@rule("CONV-S1", "CONV-S2", "CONV-S3", "CONV-C6", "CONV-A1", "CONV-F1")
 def forward(
     x: I8,
     w: I8,
@@ -77,7 +78,7 @@ def forward(
     pad: Pad = (0, 0, 0, 0),
     dilation: Pair = (1, 1),
 ) -> tuple[I8, Array]:
-    """y and its mask: requantize(b + sum of (x - x_zero) * w over the taps that meet the map)."""
+    """Codes y and their mask: requantize(b + sum of (x - x_zero) * w over the taps that meet the map)."""
     window = Window(x.shape[1:3], w.shape[1:3], stride, pad, dilation)
     codes, weights = widen(x, x_zero), widen(w)
     acc = np.zeros((x.shape[0], *window.out_hw, w.shape[0])) + b  # float64: exact below 2^53
@@ -87,6 +88,7 @@ def forward(
     return y, pack(mask)
 
 
+@rule("CONV-C1", "CONV-C5")
 def types_vjp_x(
     g: Type,
     w: Type,
@@ -98,16 +100,16 @@ def types_vjp_x(
     dilation: Pair = (1, 1),
 ) -> tuple[Type]:
     """Type of dx, or the constraint that the operands break."""
+    require(has_axes(w, "int8", 4), "CONV-C1", f"w is {w}", "give int8 [O, KH, KW, I], no axis empty")
     window = Window(in_hw, w.shape[1:3], stride, pad, dilation)
-    expected = Type((g.shape[0], *window.out_hw, w.shape[0]), "float32")
-    require(g == expected, "CONV-C5", f"g is {g}", f"give the gradient of the accumulator, {expected}")
-    dx = Type((g.shape[0], *in_hw, w.shape[3]), "float32")
-    require(dx0 in (None, dx), "CONV-C5", f"dx0 is {dx0}", f"give {dx} or nothing")
+    samples = check_gradient("CONV-C5", "g", g, (*window.out_hw, w.shape[0]))
+    dx = Type((samples, *in_hw, w.shape[3]), "float32")
+    check_start("CONV-C5", "dx0", dx0, dx)
     return (dx,)
 
 
 @function("g w dx0?", "dx", types_vjp_x, aliases="dx=dx0:CONV-A2")
-@rule("CONV-S4")
+@rule("CONV-S4", "CONV-F1")
 def vjp_x(
     g: F32,
     w: I8,
@@ -128,6 +130,7 @@ def vjp_x(
     return dx
 
 
+@rule("CONV-C1", "CONV-C4", "CONV-C5")
 def types_vjp_w(
     g: Type,
     x: Type,
@@ -140,18 +143,18 @@ def types_vjp_w(
     dilation: Pair = (1, 1),
 ) -> tuple[Type]:
     """Type of dw, or the constraint that the operands break."""
-    require(x.dtype == "int8" and len(x.shape) == 4, "CONV-C1", f"x is {x}", "give int8 [N, H, W, I]")
+    require(has_axes(x, "int8", 4), "CONV-C1", f"x is {x}", "give int8 [N, H, W, I], no axis empty")
     check_codes("CONV-C4", x_zero=x_zero)
     window = Window(x.shape[1:3], kernel, stride, pad, dilation)
-    expected = Type((x.shape[0], *window.out_hw, g.shape[-1]), "float32")
-    require(g == expected, "CONV-C5", f"g is {g}", f"give the gradient of the accumulator, {expected}")
-    dw = Type((g.shape[3], *kernel, x.shape[3]), "float32")
-    require(dw0 in (None, dw), "CONV-C5", f"dw0 is {dw0}", f"give {dw} or nothing")
+    outputs = max((1, *g.shape[-1:]))
+    check_operand("CONV-C5", "g", g, Type((x.shape[0], *window.out_hw, outputs), "float32"))
+    dw = Type((outputs, *kernel, x.shape[3]), "float32")
+    check_start("CONV-C5", "dw0", dw0, dw)
     return (dw,)
 
 
 @function("g x dw0?", "dw", types_vjp_w, aliases="dw=dw0:CONV-A3")
-@rule("CONV-S5", "CONV-S6")
+@rule("CONV-S5", "CONV-S6", "CONV-F1")
 def vjp_w(
     g: F32,
     x: I8,

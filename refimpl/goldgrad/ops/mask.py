@@ -9,6 +9,13 @@ import numpy as np
 
 from ..numerics import Array
 from ..rules import rule
+from ._function import Shape, Type
+
+
+@rule("MASK-S1")
+def mask_type(shape: Shape) -> Type:
+    """Type of the mask of an array of ``shape``."""
+    return Type((*shape[:-1], -(-shape[-1] // 8)), "uint8")
 
 
 @rule("MASK-S1")
