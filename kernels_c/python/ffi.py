@@ -1,4 +1,4 @@
-"""How cffi builds the portable kernels into ``goldgrad._kernels`` (API mode).
+"""How cffi binds the portable kernels: into ``goldgrad._kernels`` (API mode), and types alone for any library.
 
 The headers under ``include/`` are both the contract and the cdef: they hold nothing but structs,
 prototypes and comments.
@@ -52,13 +52,19 @@ def _ordered(headers: list[Path]) -> list[Path]:
     return done
 
 
-ffibuilder = FFI()
-ffibuilder.cdef("\n".join(_declarations(header) for header in _ordered(HEADERS)))
-ffibuilder.set_source(
-    "goldgrad._kernels",
-    "\n".join(f'#include "goldgrad/{header.name}"' for header in HEADERS),
-    sources=[str(source) for source in SOURCES],
-    include_dirs=[str(ROOT / "include")],
-    extra_compile_args=FLAGS + _fma_flags(),
-    libraries=[] if platform.system() == "Windows" else ["m"],
-)
+def _builder(module: str, source: str | None) -> FFI:
+    builder = FFI()
+    builder.cdef("\n".join(_declarations(header) for header in _ordered(HEADERS)))
+    builder.set_source(module, source, **(EXTENSION if source else {}))
+    return builder
+
+
+EXTENSION = {
+    "sources": [str(source) for source in SOURCES],
+    "include_dirs": [str(ROOT / "include")],
+    "depends": [str(path) for path in ROOT.rglob("*.h")],
+    "extra_compile_args": FLAGS + _fma_flags(),
+    "libraries": [] if platform.system() == "Windows" else ["m"],
+}
+api = _builder("goldgrad._kernels", "\n".join(f'#include "goldgrad/{header.name}"' for header in HEADERS))
+abi = _builder("goldgrad._kernels_abi", None)

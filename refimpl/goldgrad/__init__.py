@@ -7,5 +7,4 @@ from . import numerics, ops
 from ._version import __version__
 from .errors import ConstraintError, GoldgradError
 
-
 __all__ = ["ConstraintError", "GoldgradError", "__version__", "numerics", "ops"]

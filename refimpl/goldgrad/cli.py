@@ -32,7 +32,7 @@ def _version(wanted: bool) -> None:
 def goldgrad(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
-    """The golden model of training on microcontrollers."""  # noqa: D401
+    """The golden model of training on microcontrollers."""
 
 
 @app.command()
@@ -41,7 +41,7 @@ def spec(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 and list each fault, if there is one.")] = False,
 ) -> None:
     """Table of the operators, from the sources: specified, interpreted, in C, tested."""
-    from .report import ties  # noqa: PLC0415
+    from .report import ties
 
     if check:
         raise typer.Exit(ties.check())

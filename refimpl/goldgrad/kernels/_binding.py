@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, TypeVar
 
 import numpy as np
 
-from .._kernels import ffi, lib
 from ..numerics import Array
 from ..ops import FUNCTIONS, Type
 from ..ops._window import Pad, Pair, Window
+from ._library import ffi, lib
 
 Scratch = Callable[[int], Any]
 """Gives scratch memory of a size in bytes, as an object with the buffer protocol (ABI-M1)."""
@@ -43,8 +43,8 @@ def run(name: str, *arrays: Array | None, **attributes: Any) -> tuple[Array, ...
 
 def call(
     name: str,
-    arrays: tuple[Array | None, ...] | list[Array | None],
-    outputs: tuple[Array | None, ...] | list[Array | None],
+    arrays: Sequence[Array | None],
+    outputs: Sequence[Array | None],
     scratch: Scratch = bytearray,
     **attributes: Any,
 ) -> None:
