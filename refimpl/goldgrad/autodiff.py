@@ -48,7 +48,8 @@ class Differentiation(Builder):
         if to is None or to not in self.trains:
             return
         result = self.fresh(f"{to}.grad")
-        self.emit(function, (*operands, self.gradient.get(to)), (result,), ("gradient",), **attributes)
+        start = [self.gradient[to]] if to in self.gradient else []
+        self.emit(function, (*operands, *start), (result,), ("gradient",), **attributes)
         self.gradient[to] = result
 
     def accumulator_gradient(self, node: Node) -> str:
@@ -106,6 +107,33 @@ def _add(builder: Differentiation, node: Node) -> None:
     g = builder.gradient[y]
     builder.contribute(x1, "add.vjp_x", g, mask, m1)
     builder.contribute(x2, "add.vjp_x", g, mask, m2)
+
+
+@vjp_rule("avg_pool2d.forward")
+def _avg_pool2d(builder: Differentiation, node: Node) -> None:
+    x, m = node.operands
+    y, mask = node.outputs
+    assert y is not None
+    size = {"in_hw": builder.tensors[x].type.shape[1:3], "kernel": node.attributes["kernel"]}
+    builder.contribute(x, "avg_pool2d.vjp_x", builder.gradient[y], mask, m, **size, **_geometry(node))
+
+
+@vjp_rule("max_pool2d.forward")
+def _max_pool2d(builder: Differentiation, node: Node) -> None:
+    (x,) = node.operands
+    y, mask, index = node.outputs
+    assert y is not None
+    size = {"in_hw": builder.tensors[x].type.shape[1:3], "kernel": node.attributes["kernel"]}
+    builder.contribute(x, "max_pool2d.vjp_x", builder.gradient[y], index, mask, **size, **_geometry(node))
+
+
+@vjp_rule("softmax_cross_entropy.forward")
+@vjp_rule("softmax_cross_entropy.from_probabilities")
+def _softmax_cross_entropy(builder: Differentiation, node: Node) -> None:
+    """The forward pass gives the gradient as well: it is what it computes on the way to the loss."""
+    q, dq = node.operands[0], node.outputs[1]
+    assert dq is not None
+    builder.gradient[q] = dq
 
 
 @rule("TRAIN-S6")

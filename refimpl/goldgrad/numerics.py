@@ -148,3 +148,8 @@ def _f32(x: npt.ArrayLike) -> F32:
     """x as float32 without changing it: a float32 array, or a Python number that float32 holds exactly."""
     array = np.asarray(x)
     return array if array.dtype == np.float32 else array.astype(np.float32)
+
+
+def rne_exact(x: npt.ArrayLike) -> F64:
+    """The nearest integer of a float64, ties to even: for constants made at compile time, not for the device."""
+    return np.rint(np.asarray(x, np.float64))

@@ -122,18 +122,17 @@ class Network:
         return self.add(f"{name}.add", x, y) if self.shape(x) == self.shape(y) else y
 
     def global_average(self, x: str) -> str:
-        """The mean of each channel over the map, [N, C]; scale and zero point stay."""
+        """The mean of each channel over the map, [N, 1, 1, C]."""
         b = self.builder
-        source = b.tensors[x]
         height, width = self.shape(x)[1:3]
         m = b.outside("pool.m", Type((1,), "float32"), "constant")
-        scale, zero = self._q("pool.y") if "pool.y" in self.quantization else (source.scale, source.zero_point)
+        scale, zero = self._q("pool.y")
         b.emit(
             "avg_pool2d.forward",
             (x, m),
             ("pool.y", "pool.mask"),
             ("activation", "mask"),
-            (scale or 1.0, zero or 0),
+            (scale, zero),
             x_zero=self._zero(x),
             y_zero=zero,
             kernel=(height, width),

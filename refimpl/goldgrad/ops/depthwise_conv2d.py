@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import require
-from ..numerics import F32, I8, I32, Array, float32, fma32, requantize
+from ..numerics import F32, F64, I8, I32, Array, float32, fma32, requantize
 from ..rules import rule
 from . import bias_gradient
 from ._checks import check_gradient, check_operand, check_start, has_axes
@@ -62,8 +62,28 @@ def types(
     return Type(y, "int8"), mask_type(y)
 
 
+@rule("DW-S1")
+def accumulate(
+    x: I8,
+    w: I8,
+    b: I32,
+    *,
+    x_zero: int,
+    stride: Pair = (1, 1),
+    pad: Pad = (0, 0, 0, 0),
+    dilation: Pair = (1, 1),
+) -> F64:
+    """The accumulators, exact integers in float64 (exact below 2^53), of y's shape."""
+    window = Window(x.shape[1:3], w.shape[:2], stride, pad, dilation)
+    codes, weights = widen(x, x_zero), widen(w)
+    acc = np.zeros((x.shape[0], *window.out_hw, w.shape[2])) + b
+    for (kh, kw), (oh, ow), (ih, iw) in window.taps():
+        acc[:, oh, ow] += codes[:, ih, iw] * weights[kh, kw]
+    return acc
+
+
 @function("x w b m", "y mask?", types)
-@rule("DW-S1", "DW-S2", "DW-S3", "DW-C6", "DW-A1", "DW-F1")
+@rule("DW-S2", "DW-S3", "DW-C6", "DW-A1", "DW-F1")
 def forward(
     x: I8,
     w: I8,
@@ -79,11 +99,7 @@ def forward(
     dilation: Pair = (1, 1),
 ) -> tuple[I8, Array]:
     """Codes y and their mask: requantize(b + sum of (x - x_zero) * w over the taps that meet the map)."""
-    window = Window(x.shape[1:3], w.shape[:2], stride, pad, dilation)
-    codes, weights = widen(x, x_zero), widen(w)
-    acc = np.zeros((x.shape[0], *window.out_hw, w.shape[2])) + b  # float64: exact below 2^53
-    for (kh, kw), (oh, ow), (ih, iw) in window.taps():
-        acc[:, oh, ow] += codes[:, ih, iw] * weights[kh, kw]
+    acc = accumulate(x, w, b, x_zero=x_zero, stride=stride, pad=pad, dilation=dilation)
     y, mask = requantize(acc, m, y_zero, lo, hi)
     return y, pack(mask)
 
