@@ -7,7 +7,18 @@ parameters continues its chain from sample to sample, as the reference's does (T
 place canaries and share memory.
 """
 
-from . import avg_pool2d, bias_gradient, conv2d, depthwise_conv2d, max_pool2d
+from . import (
+    avg_pool2d,
+    bias_gradient,
+    conv2d,
+    depthwise_conv2d,
+    max_pool2d,
+    sgd_update_bias,
+    sgd_update_weight,
+    sgd_update_weight_master,
+    sgd_update_weight_momentum,
+    sgd_update_weight_stochastic,
+)
 from ._binding import KERNELS, Scratch, call, namespace, run
 
 __all__ = [
@@ -21,4 +32,9 @@ __all__ = [
     "max_pool2d",
     "namespace",
     "run",
+    "sgd_update_bias",
+    "sgd_update_weight",
+    "sgd_update_weight_master",
+    "sgd_update_weight_momentum",
+    "sgd_update_weight_stochastic",
 ]

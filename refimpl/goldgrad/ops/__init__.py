@@ -1,6 +1,18 @@
 """The operators, a module each; importing this package fills ``FUNCTIONS``."""
 
-from . import avg_pool2d, bias_gradient, conv2d, depthwise_conv2d, mask, max_pool2d
+from . import (
+    avg_pool2d,
+    bias_gradient,
+    conv2d,
+    depthwise_conv2d,
+    mask,
+    max_pool2d,
+    sgd_update_bias,
+    sgd_update_weight,
+    sgd_update_weight_master,
+    sgd_update_weight_momentum,
+    sgd_update_weight_stochastic,
+)
 from ._function import FUNCTIONS, Alias, Function, Type
 
 __all__ = [
@@ -14,4 +26,9 @@ __all__ = [
     "depthwise_conv2d",
     "mask",
     "max_pool2d",
+    "sgd_update_bias",
+    "sgd_update_weight",
+    "sgd_update_weight_master",
+    "sgd_update_weight_momentum",
+    "sgd_update_weight_stochastic",
 ]

@@ -1,0 +1,18 @@
+#include "goldgrad/sgd_update_weight.h"
+
+#include "weight_slice.h"
+
+void gg_sgd_update_weight_update(const gg_weight_slice_t *p, const int8_t *w, const float *dw, const float *q,
+                                 const float *lr, const int32_t *channels, int8_t *w_new) {
+    gg_copy_weight(p, w, w_new);
+    for (int32_t row = 0; row < p->rows; ++row) {
+        for (int32_t tap = 0; tap < p->taps; ++tap) {
+            int8_t *const codes = w_new + (row * p->taps + tap) * p->channels;
+            for (int32_t j = 0; j < p->selected; ++j) {
+                const int32_t c = gg_selected_channel(channels, j);
+                const float k = gg_step_factor(p, q, lr, row, c);
+                codes[c] = gg_round_weight(gg_fma(k, *dw++, (float)codes[c])); /* UPW-S2 */
+            }
+        }
+    }
+}
