@@ -70,6 +70,11 @@ static inline uint8_t *gg_put_bit(uint8_t *mask, uint8_t *bits, int32_t c, int32
     return mask;
 }
 
+/* Bytes a pixel of a mask takes. */
+static inline int32_t gg_mask_bytes(int32_t channels) {
+    return channels / 8 + (channels % 8 != 0);
+}
+
 static inline bool gg_get_bit(const uint8_t *mask, int32_t c) {
     return ((uint32_t)mask[c / 8] >> (uint32_t)(c % 8) & 1U) != 0;
 }

@@ -89,6 +89,11 @@ def samples(*arrays: Array | None) -> Iterator[tuple[Any, ...]]:
     return zip(*(repeat(None) if a is None else a for a in arrays), strict=False)
 
 
+def pixels(array: Array) -> int:
+    """How many pixels an array has: the product of all axes but the last, samples included."""
+    return int(np.prod(array.shape[:-1], dtype=np.int64))
+
+
 def window(
     in_hw: Pair, kernel: Pair, stride: Pair = (1, 1), pad: Pad = (0, 0, 0, 0), dilation: Pair = (1, 1)
 ) -> dict[str, int]:
@@ -122,5 +127,5 @@ def windowed(struct: str, in_hw: Pair, kernel: Pair, attributes: dict[str, Any],
     return ffi.new(f"{struct} *", {"window": window(in_hw, kernel, **geometry), **codes, **sizes})
 
 
-__all__ = ["KERNELS", "Scratch", "binds", "call", "ffi", "lib", "namespace", "pointer", "run", "samples"]
+__all__ = ["KERNELS", "Scratch", "binds", "call", "ffi", "lib", "namespace", "pixels", "pointer", "run", "samples"]
 __all__ += ["scratch_pointer", "window", "windowed"]
