@@ -43,6 +43,7 @@ lint: $(DONE)/lint ## style, types and common faults of Python and C, and a stri
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=c11 -ffreestanding -Ikernels_c/include
 	$(BIN)/python kernels_c/python/check_c.py
 
 format: $(DONE)/lint ## rewrite Python and C in the project's layout
