@@ -11,6 +11,15 @@ def has_axes(given: Type, dtype: str, axes: int) -> bool:
     return given.dtype == dtype and len(given.shape) == axes and min(given.shape) >= 1
 
 
+def has_channels(given: Type, dtype: str) -> bool:
+    """Whether an array has that element type, and channels after at least one other axis, none of them empty."""
+    return given.dtype == dtype and len(given.shape) >= 2 and min(given.shape) >= 1
+
+
+SCALAR = Type((1,), "float32")
+"""One multiplier or scale."""
+
+
 def check_operand(rule_id: str, name: str, given: Type, wanted: Type) -> None:
     """Require that operand ``name`` is ``wanted``."""
     require(given == wanted, rule_id, f"{name} is {given}", f"give {wanted}")

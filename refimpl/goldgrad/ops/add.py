@@ -11,11 +11,10 @@ import numpy as np
 from ..errors import require
 from ..numerics import F32, I8, Array, chain, clamp, float32, fma32, rne
 from ..rules import rule
+from ._checks import SCALAR, check_operand, check_start, has_channels
 from ._function import Type, function
 from ._quantization import check_codes, widen
 from .mask import mask_type, pack, unpack
-
-SCALAR = Type((1,), "float32")
 
 
 @rule("ADD-C1", "ADD-C2", "ADD-C3")
@@ -33,7 +32,7 @@ def types(
 ) -> tuple[Type, Type]:
     """Types of y and mask, or the constraint that the operands break."""
     require(
-        x1 == x2 and x1.dtype == "int8" and len(x1.shape) >= 2 and min(x1.shape) >= 1,
+        x1 == x2 and has_channels(x1, "int8"),
         "ADD-C1",
         f"x1 is {x1}, x2 is {x2}",
         "give int8 of one shape, with channels on the last of at least two axes, no axis empty",
@@ -67,14 +66,14 @@ def forward(
 def types_vjp_x(gy: Type, mask: Type, m: Type, dx0: Type | None = None) -> tuple[Type]:
     """Type of dx, or the constraint that the operands break."""
     require(
-        gy.dtype == "float32" and len(gy.shape) >= 2 and min(gy.shape) >= 1,
+        has_channels(gy, "float32"),
         "ADD-C4",
         f"gy is {gy}",
         "give the gradient of y, float32 with channels on the last of at least two axes, no axis empty",
     )
-    require(mask == mask_type(gy.shape), "ADD-C4", f"mask is {mask}", f"give {mask_type(gy.shape)}")
-    require(m == SCALAR, "ADD-C2", f"m is {m}", f"give the multiplier of the operand, {SCALAR}")
-    require(dx0 in (None, gy), "ADD-C4", f"dx0 is {dx0}", f"give {gy} or nothing")
+    check_operand("ADD-C4", "mask", mask, mask_type(gy.shape))
+    check_operand("ADD-C2", "m", m, SCALAR)
+    check_start("ADD-C4", "dx0", dx0, gy)
     return (gy,)
 
 

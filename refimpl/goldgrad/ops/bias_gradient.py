@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import require
 from ..numerics import F32, add32
 from ..rules import rule
+from ._checks import check_start, has_channels
 from ._function import Type, function
 
 
@@ -17,13 +18,13 @@ from ._function import Type, function
 def types(g: Type, db0: Type | None = None) -> tuple[Type]:
     """Type of db: one float32 a channel of g."""
     require(
-        g.dtype == "float32" and len(g.shape) >= 2 and min(g.shape) >= 1,
+        has_channels(g, "float32"),
         "BIAS-C1",
         f"g is {g}",
         "give float32 with channels on the last of at least two axes, no axis empty",
     )
     db = Type(g.shape[-1:], "float32")
-    require(db0 in (None, db), "BIAS-C2", f"db0 is {db0}", f"give {db} or nothing")
+    check_start("BIAS-C2", "db0", db0, db)
     return (db,)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import require
 from ..numerics import F32, Array, mul32
 from ..rules import rule
+from ._checks import check_operand, has_channels
 from ._function import Type, function
 from .mask import mask_type, unpack
 
@@ -18,14 +19,13 @@ from .mask import mask_type, unpack
 def types(gy: Type, mask: Type, m: Type) -> tuple[Type]:
     """Type of g, or the constraint that the operands break."""
     require(
-        gy.dtype == "float32" and len(gy.shape) >= 2 and min(gy.shape) >= 1,
+        has_channels(gy, "float32"),
         "SCALE-C1",
         f"gy is {gy}",
         "give float32 with channels on the last of at least two axes, no axis empty",
     )
-    require(mask == mask_type(gy.shape), "SCALE-C2", f"mask is {mask}", f"give {mask_type(gy.shape)}")
-    expected = Type(gy.shape[-1:], "float32")
-    require(m == expected, "SCALE-C3", f"m is {m}", f"give one multiplier a channel, {expected}")
+    check_operand("SCALE-C2", "mask", mask, mask_type(gy.shape))
+    check_operand("SCALE-C3", "m", m, Type(gy.shape[-1:], "float32"))
     return (gy,)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..errors import require
 from ..numerics import F32, I8, Array, clamp, mul32, requantize, rne
 from ..rules import rule
+from ._checks import SCALAR, check_operand
 from ._function import Type, function
 from ._quantization import check_codes, widen
 
@@ -47,7 +48,6 @@ def _types(x: Type, m: Type, y_zero: int, dtype: str) -> tuple[Type]:
         f"x is {x}",
         f"give {dtype} with samples on the first axis, no axis empty",
     )
-    scalar = Type((1,), "float32")
-    require(m == scalar, "QIN-C2", f"m is {m}", f"give one multiplier, {scalar}")
+    check_operand("QIN-C2", "m", m, SCALAR)
     check_codes("QIN-C3", y_zero=y_zero)
     return (Type(x.shape, "int8"),)

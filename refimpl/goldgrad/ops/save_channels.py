@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import require
 from ..numerics import I8, I32
 from ..rules import rule
+from ._checks import has_channels
 from ._function import Type, function
 
 
@@ -17,7 +18,7 @@ from ._function import Type, function
 def types(x: Type, channels: Type) -> tuple[Type]:
     """Type of y, or the constraint that the operands break."""
     require(
-        x.dtype == "int8" and len(x.shape) >= 2 and min(x.shape) >= 1,
+        has_channels(x, "int8"),
         "SAVE-C1",
         f"x is {x}",
         "give int8 with channels on the last of at least two axes, no axis empty",
