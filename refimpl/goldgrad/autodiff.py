@@ -96,7 +96,8 @@ def _fully_connected(builder: Differentiation, node: Node) -> None:
     g = builder.accumulator_gradient(node)
     builder.contribute(w, "fully_connected.vjp_w", g, x, x_zero=node.attributes["x_zero"])
     builder.contribute(b, "bias_gradient.forward", g)
-    builder.contribute(x, "fully_connected.vjp_x", g, w)
+    in_shape = builder.tensors[x].type.shape[1:]
+    builder.contribute(x, "fully_connected.vjp_x", g, w, in_shape=in_shape)
 
 
 @vjp_rule("add.forward")
@@ -150,14 +151,15 @@ def differentiate(forward: Graph, loss: str, optimizer: str = "sgd") -> Graph:
         wanted = any(name in builder.gradient or name == loss for name in node.results)
         if wanted and not builder.trains.isdisjoint(node.results):
             require(
-                node.function in VJP_RULES, "TRAIN-C5", f"{node.function} has no vjp rule", "add one to autodiff.VJP_RULES"
+                node.function in VJP_RULES,
+                "TRAIN-C5",
+                f"{node.function} has no vjp rule",
+                "add one to autodiff.VJP_RULES",
             )
             VJP_RULES[node.function](builder, node)
     rate = builder.outside("lr", Type((1,), "float32"), "rate")
     order = dict.fromkeys(name for node in forward.nodes for name in node.operands)
     for name in order:
         if name in builder.gradient and builder.tensors[name].role in ("weight", "bias"):
-            OPTIMIZERS[optimizer](builder, name, builder.gradient[name], rate)
-    return validate(
-        Graph(forward.name, builder.tensors, tuple(builder.nodes), forward.outputs, builder.updates)
-    )
+            OPTIMIZERS[optimizer].emit(builder, name, builder.gradient[name], rate)
+    return validate(Graph(forward.name, builder.tensors, tuple(builder.nodes), forward.outputs, builder.updates))

@@ -162,7 +162,9 @@ def validate(graph: Graph) -> Graph:
             )
         _check_types(graph, node, where)
         for name in node.results:
-            require(name not in known, "TRAIN-C3", f"{where} computes {name} a second time", "give it a name of its own")
+            require(
+                name not in known, "TRAIN-C3", f"{where} computes {name} a second time", "give it a name of its own"
+            )
             known.add(name)
     for name in graph.kept:
         require(name in known, "TRAIN-C4", f"output {name} is computed by no node", "remove it or add the node")
@@ -194,7 +196,10 @@ def _check_types(graph: Graph, node: Node, where: str) -> None:
                 "only optional operands and results may be absent",
             )
             require(
-                tensor is None or tensor in graph.tensors, "TRAIN-C3", f"{where} names {tensor}, which is no tensor", "declare it"
+                tensor is None or tensor in graph.tensors,
+                "TRAIN-C3",
+                f"{where} names {tensor}, which is no tensor",
+                "declare it",
             )
     operands = [None if name is None else graph[name].type for name in node.inputs]
     try:
@@ -249,7 +254,9 @@ class Builder:
         types = node.definition.types(*operands, **attributes)
         for position, (name, type_, role) in enumerate(zip(node.outputs, types, roles, strict=True)):
             if name is not None:
-                require(name not in self.tensors, "TRAIN-C3", f"two tensors are named {name}", "give each a name of its own")
+                require(
+                    name not in self.tensors, "TRAIN-C3", f"two tensors are named {name}", "give each a name of its own"
+                )
                 scale, zero = quantization if quantization and position == 0 else (None, None)
                 self.tensors[name] = Tensor(name, type_, role, scale, zero)
         self.nodes.append(node)

@@ -1,45 +1,69 @@
-"""How a parameter's gradient becomes its next value: the update nodes of each named optimizer (specs/training.md)."""
+"""How a parameter's gradient becomes its next value: the update nodes of each named optimizer (specs/training.md).
+
+An optimizer is a choice of the weights' update function; biases take ``sgd_update_bias`` under every one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
-from .graph import Builder, Tensor
+from .graph import Builder
 from .ops import Type
 from .rules import rule
 
-Optimizer = Callable[[Builder, str, str, str], None]
-"""Emits the update of one parameter: ``optimizer(builder, parameter, gradient, rate)``."""
+SCALAR = {dtype: Type((1,), dtype) for dtype in ("float32", "int32")}
 
 
-def _channels(builder: Builder, parameter: str) -> Type:
-    """One float32 a channel that has a scale of its own: the first axis of OHWI and OI, the last of HWC."""
-    shape = builder.tensors[parameter].type.shape
-    return Type((shape[-1] if len(shape) == 3 else shape[0],), "float32")
+@dataclass(frozen=True)
+class Optimizer:
+    """The update function of weights, and what it reads besides (w, dw, q, lr), in order.
+
+    ``further`` names operands: ``master`` and ``velocity`` are a weight's state and have a next value; ``seed`` is a
+    weight's constant; ``mu`` and ``step`` are one for all weights.
+    """
+
+    function: str
+    further: tuple[str, ...] = ()
+
+    @rule("TRAIN-S6", "TRAIN-S12")
+    def emit(self, builder: Builder, parameter: str, gradient: str, rate: str) -> None:
+        """Append the one update of a parameter and record its next value."""
+        shape = builder.tensors[parameter].type.shape
+        channels = Type((shape[-1] if len(shape) == 3 else shape[0],), "float32")  # HWC; OHWI, OI and a bias
+        q = builder.outside(f"{parameter}.q", channels, "constant")
+        if builder.tensors[parameter].role == "bias":
+            limit = builder.outside(f"{parameter}.limit", Type(shape, "int32"), "constant")
+            _update(builder, "sgd_update_bias.update", (parameter, gradient, q, limit, rate), (parameter,))
+            return
+        further = tuple(self._operand(builder, name, parameter, gradient) for name in self.further)
+        state = tuple(name for name in further if builder.tensors[name].role == "state")
+        _update(builder, self.function, (parameter, gradient, q, rate, *further), (parameter, *state))
+
+    @staticmethod
+    def _operand(builder: Builder, name: str, parameter: str, gradient: str) -> str:
+        match name:
+            case "master" | "velocity":
+                return builder.outside(f"{parameter}.{name}", builder.tensors[gradient].type, "state")
+            case "seed":
+                return builder.outside(f"{parameter}.seed", SCALAR["int32"], "constant")
+            case "mu":
+                return builder.outside("mu", SCALAR["float32"], "rate")
+            case "step":
+                return builder.outside("step", SCALAR["int32"], "rate")
+        raise ValueError(name)
 
 
-def _next(builder: Builder, tensor: Tensor, function: str, operands: tuple[str, ...], *results: str) -> None:
-    roles = ("parameter",) * (1 + len(results))
-    builder.emit(function, (tensor.name, *operands), (f"{tensor.name}.new", *results), roles)
-    builder.updates[tensor.name] = f"{tensor.name}.new"
+def _update(builder: Builder, function: str, operands: tuple[str, ...], replaced: tuple[str, ...]) -> None:
+    """Emit an update whose results are the next values of ``replaced``, in order."""
+    results = [f"{name}.new" for name in replaced]
+    builder.emit(function, operands, results, ["parameter"] * len(results))
+    builder.updates.update(zip(replaced, results, strict=True))
 
 
-def _bias(builder: Builder, parameter: str, gradient: str, rate: str) -> None:
-    tensor = builder.tensors[parameter]
-    q = builder.outside(f"{parameter}.q", _channels(builder, parameter), "constant")
-    limit = builder.outside(f"{parameter}.limit", tensor.type, "constant")
-    _next(builder, tensor, "sgd_update_bias.update", (gradient, q, limit, rate))
-
-
-@rule("TRAIN-S6")
-def sgd(builder: Builder, parameter: str, gradient: str, rate: str) -> None:
-    """Quantization-aware scaled SGD, int8 weights and int32 biases in place."""
-    tensor = builder.tensors[parameter]
-    if tensor.role == "bias":
-        _bias(builder, parameter, gradient, rate)
-    else:
-        q = builder.outside(f"{parameter}.q", _channels(builder, parameter), "constant")
-        _next(builder, tensor, "sgd_update_weight.update", (gradient, q, rate))
-
-
-OPTIMIZERS: dict[str, Optimizer] = {"sgd": sgd}
+OPTIMIZERS = {
+    "sgd": Optimizer("sgd_update_weight.update"),
+    "master": Optimizer("sgd_update_weight_master.update", ("master",)),
+    "momentum": Optimizer("sgd_update_weight_momentum.update", ("velocity", "mu")),
+    "stochastic": Optimizer("sgd_update_weight_stochastic.update", ("seed", "step")),
+}
+"""Optimizers by name (TRAIN-S12)."""

@@ -51,7 +51,9 @@ def load_scheme(path: Path) -> Scheme:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConstraintError("SCHEME-I1", f"{path} is no readable TOML file ({error})", "see specs/training.md") from None
+        raise ConstraintError(
+            "SCHEME-I1", f"{path} is no readable TOML file ({error})", "see specs/training.md"
+        ) from None
     return parse_scheme(document, path.stem)
 
 
@@ -102,7 +104,9 @@ def _choice(layer: str, value: Any) -> float | tuple[int, ...]:
             'slice along "input" channels ("channel" for depthwise)',
         )
         extra = set(value) - {"axis", "ratio", "channels"}
-        require(not extra, "SCHEME-I1", f"{layer} has the key {min(extra, default='')!r}", "use axis, ratio or channels")
+        require(
+            not extra, "SCHEME-I1", f"{layer} has the key {min(extra, default='')!r}", "use axis, ratio or channels"
+        )
         value = value.get("ratio", value.get("channels"))
     if isinstance(value, list) and value and all(type(channel) is int for channel in value):
         return tuple(value)
@@ -213,13 +217,19 @@ def trained_biases(model: Model, scheme: Scheme) -> Iterator[str]:
         yield b
 
 
+def parameter_of(graph: Graph, name: str) -> str:
+    """The weight or bias that ``name`` is, or is the optimizer's state of."""
+    return name if graph[name].role in ("weight", "bias") else name.rpartition(".")[0]
+
+
 @rule("TRAIN-S7", "SCHEME-S4")
 def apply(model: Model, training: Graph, scheme: Scheme) -> tuple[Graph, dict[str, I32]]:
     """The full training graph reduced to the scheme, and the channel lists that its new constants hold."""
     check_scheme(model, scheme)
     chosen = {node.operand("w"): chosen_channels(model, scheme, node) for node in model.layers()}
     keep = {w for w, channels in chosen.items() if channels is not None} | set(trained_biases(model, scheme))
-    graph = training.with_nodes(training.nodes, updates={p: new for p, new in training.updates.items() if p in keep})
+    updates = {old: new for old, new in training.updates.items() if parameter_of(training, old) in keep}
+    graph = training.with_nodes(training.nodes, updates=updates)
     lists: dict[str, I32] = {}
     for w, channels in chosen.items():
         if w is not None and channels is not None and len(channels) < model.arrays[w].shape[-1]:
@@ -240,28 +250,25 @@ def _slice(graph: Graph, layer: Node, channels: I32) -> Graph:
         type=Type((*source.type.shape[:-1], len(channels)), "int8"),
         role="saved",
     )
-    tensors, nodes = [listed, saved], []
-    gradients: set[str] = set()
+    update = graph.producers()[graph.updates[w]]
+    dw = update.operand("dw")
+    narrow = {dw} | {name for name in (*update.operands, *update.results) if graph[name].role == "state"}
+    narrow |= {graph.updates[name] for name in narrow if name in graph.updates}
+    tensors = [listed, saved]
+    for name in narrow:
+        if name is not None:
+            tensors.append(replace(graph[name], type=Type((*graph[name].type.shape[:-1], len(channels)), "float32")))
+    nodes = []
     for node in graph.nodes:
         if node.function == layer.function and node.operand("w") == w:
             nodes.append(Node("save_channels.forward", (x, listed.name), (saved.name,)))
-        if node.function.endswith(".vjp_w") and node.operand("x") == x and _leads_to(graph, node, w):
-            node = _with_operands(node, x=saved.name, channels=listed.name)
-            (dw,) = node.results
-            gradients.add(dw)
-            shape = (*graph[dw].type.shape[:-1], len(channels))
-            tensors.append(replace(graph[dw], type=Type(shape, "float32")))
-        elif not gradients.isdisjoint(node.operands):
-            node = _with_operands(node, channels=listed.name)
-        nodes.append(node)
+        if dw in node.results:
+            nodes.append(_with_operands(node, x=saved.name, channels=listed.name))
+        elif node is update:
+            nodes.append(_with_operands(node, channels=listed.name))
+        else:
+            nodes.append(node)
     return graph.with_nodes(nodes, tensors)
-
-
-def _leads_to(graph: Graph, node: Node, w: str) -> bool:
-    """Whether the gradient that ``node`` computes is the one that updates ``w``."""
-    producers = graph.producers()
-    update = producers[graph.updates[w]]
-    return update.operand("dw") in node.results
 
 
 def _with_operands(node: Node, **operands: str) -> Node:

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from .autodiff import differentiate
-from .graph import Builder, Graph, Node, Tensor
+from .graph import Builder, Graph, Tensor
 from .interpreter import Provider, reference, run
-from .model import Model, bias_limit, fold_degenerate_channels, forward_constants, qas_bias, qas_weight, trainable_channels
+from .model import (
+    Model,
+    bias_limit,
+    fold_degenerate_channels,
+    forward_constants,
+    qas_bias,
+    qas_weight,
+    trainable_channels,
+)
 from .numerics import F32, INT32_MAX, Array, float32
 from .sparse import Scheme, apply
 
@@ -19,7 +27,9 @@ def rebatch(graph: Graph, samples: int) -> Graph:
     builder = Builder(name=graph.name)
     for tensor in graph.outside():
         shape = (samples, *tensor.type.shape[1:]) if tensor.role == "input" else tensor.type.shape
-        builder.outside(tensor.name, type(tensor.type)(shape, tensor.type.dtype), tensor.role, tensor.scale, tensor.zero_point)
+        builder.outside(
+            tensor.name, type(tensor.type)(shape, tensor.type.dtype), tensor.role, tensor.scale, tensor.zero_point
+        )
     for node in graph.nodes:
         results = [None if name is None else graph[name] for name in node.outputs]
         roles = ["activation" if result is None else result.role for result in results]
@@ -33,26 +43,18 @@ def _quantization(tensor: Tensor | None) -> tuple[float, int] | None:
     return tensor.scale, tensor.zero_point
 
 
-def training_constants(model: Model, graph: Graph, qas: bool = True) -> dict[str, Array]:
-    """The factors and limits that update nodes read, by tensor name (TRAIN-S9, TRAIN-S10)."""
+def training_constants(model: Model, graph: Graph, qas: bool = True, seed: int = 0) -> dict[str, Array]:
+    """The factors and limits that update nodes read, by tensor name (TRAIN-S9 to TRAIN-S12)."""
     constants: dict[str, Array] = {}
-
-    def put(node: Node, operand: str, value: Array) -> None:
-        name = node.operand(operand)
-        if name is not None and graph[name].role == "constant":
-            constants[name] = value
-
-    for parameter, new in graph.updates.items():
-        if graph[parameter].role not in ("weight", "bias"):
-            continue
-        node = graph.producers()[new]
-        if graph[parameter].role == "weight":
-            put(node, "q", qas_weight(model, parameter, qas))
-        else:
-            put(node, "q", qas_bias(model, parameter, qas))
-            layer = model.layer_of(parameter)
-            limit = np.where(trainable_channels(model, layer), bias_limit(model, layer), INT32_MAX)
-            put(node, "limit", limit.astype(np.int32))
+    weights = [name for name in graph.updates if graph[name].role == "weight"]
+    for position, weight in enumerate(weights):
+        constants[f"{weight}.q"] = qas_weight(model, weight, qas)
+        constants[f"{weight}.seed"] = np.array([(seed + position) % 2**31], np.int32)
+    for bias in (name for name in graph.updates if graph[name].role == "bias"):
+        layer = model.layer_of(bias)
+        limit = np.where(trainable_channels(model, layer), bias_limit(model, layer), INT32_MAX)
+        constants[f"{bias}.q"] = qas_bias(model, bias, qas)
+        constants[f"{bias}.limit"] = limit.astype(np.int32)
     return constants
 
 
@@ -69,24 +71,29 @@ class Session:
         provider: Provider = reference,
         optimizer: str = "sgd",
         qas: bool = True,
+        mu: float = 0.0,
+        seed: int = 0,
     ) -> None:
         model = fold_degenerate_channels(model)
         self.model, self.scheme, self.provider = model, scheme, provider
         self.graph, lists = apply(model, differentiate(model.graph, "loss", optimizer), scheme)
-        everything = {**forward_constants(model), **lists, **training_constants(model, self.graph, qas)}
+        everything = {**forward_constants(model), **lists, **training_constants(model, self.graph, qas, seed)}
+        self.steps, self.mu = 0, mu
         self.constants: Mapping[str, Array] = everything
         self.parameters: dict[str, Array] = {name: np.array(array) for name, array in model.arrays.items()}
         for tensor in self.graph.outside():
             if tensor.role == "state":
-                self.parameters[tensor.name] = _initial_state(tensor, self.parameters)
+                self.parameters[tensor.name] = self._initial_state(tensor)
 
     def step(self, sample: Mapping[str, Array], rate: float) -> dict[str, Array]:
         """Train on one sample; the results are the graph's outputs (logits, loss)."""
-        feeds = {**self.constants, **self.parameters, **sample, "lr": float32([rate])}
+        scalars = {"lr": float32([rate]), "mu": float32([self.mu]), "step": np.array([self.steps], np.int32)}
+        feeds = {**self.constants, **self.parameters, **sample, **scalars}
         wanted = {tensor.name: feeds[tensor.name] for tensor in self.graph.outside()}
         results = run(self.graph, wanted, self.provider)
         for parameter, new in self.graph.updates.items():
             self.parameters[parameter] = results[new]
+        self.steps = (self.steps + 1) % 2**31
         return {name: results[name] for name in self.graph.outputs}
 
     def predict(self, samples: Mapping[str, Array]) -> dict[str, Array]:
@@ -108,8 +115,13 @@ class Session:
             total += round(tensor.nbytes * share)
         return total
 
-
-def _initial_state(tensor: Tensor, parameters: Mapping[str, Array]) -> F32:
-    """An optimizer's state at the start: a master copy equals its weight, a velocity is zero."""
-    stem, _, kind = tensor.name.rpartition(".")
-    return float32(parameters[stem]) if kind == "master" else np.zeros(tensor.type.shape, np.float32)
+    def _initial_state(self, tensor: Tensor) -> F32:
+        """At the start a master copy equals what trains of its weight, a velocity is zero (TRAIN-S12)."""
+        weight = tensor.name.rpartition(".")[0]
+        if tensor.name.endswith(".velocity"):
+            return np.zeros(tensor.type.shape, np.float32)
+        update = self.graph.producers()[self.graph.updates[weight]]
+        channels = update.operand("channels")
+        return float32(
+            self.parameters[weight] if channels is None else self.parameters[weight][..., self.constants[channels]]
+        )

@@ -65,11 +65,9 @@ def pretrain(scans: digits.Scans, epochs: int, rate: float, provider: Provider) 
     for epoch in range(epochs):
         some = scans[stream.permutation(len(scans))[:CALIBRATION]]
         model = calibrate(digits.network, parameters, some.feeds(), HEADROOM, provider=provider)
-        session = Session(model, FULL, provider, "sgd-master")
+        session = Session(model, FULL, provider, "master")
         step = rate * (1 - epoch / epochs)
-        losses = [
-            float(session.step(scans.sample(int(i)), step)["loss"][0]) for i in stream.permutation(len(scans))
-        ]
+        losses = [float(session.step(scans.sample(int(i)), step)["loss"][0]) for i in stream.permutation(len(scans))]
         parameters = real(session)
         yield calibrate(digits.network, parameters, some.feeds(), provider=provider), float(np.mean(losses))
 

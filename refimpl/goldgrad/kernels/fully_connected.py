@@ -32,7 +32,7 @@ def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: int) -> None
 
 
 @binds("fully_connected.vjp_x")
-def _vjp_x(inputs: Any, outputs: Any, scratch: Any) -> None:
+def _vjp_x(inputs: Any, outputs: Any, scratch: Any, in_shape: Any = None) -> None:
     g, w, dx0 = inputs
     params = _params(w.shape[1], w.shape[0])
     memory = scratch_pointer(scratch, lib.gg_fully_connected_vjp_x_scratch_bytes(params))
@@ -46,7 +46,7 @@ def _vjp_x(inputs: Any, outputs: Any, scratch: Any) -> None:
 def _vjp_w(inputs: Any, outputs: Any, scratch: Any, **attributes: int) -> None:
     g, x, start = inputs
     (dw,) = outputs
-    params = _params(x.shape[1], g.shape[1], **attributes)
+    params = _params(x[0].size, g.shape[1], **attributes)
     memory = scratch_pointer(scratch, lib.gg_fully_connected_vjp_w_scratch_bytes(params))
     for g_n, x_n in samples(g, x):
         lib.gg_fully_connected_vjp_w(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
-import numpy as np
-
 from ..graph import Builder, Graph
-from ..numerics import F32, Array
 from ..ops import Type
 
 Scales = dict[str, tuple[float, int]]
@@ -112,9 +110,7 @@ class Network:
         )
         return f"{name}.y"
 
-    def inverted_bottleneck(
-        self, name: str, x: str, expanded: int, outputs: int, kernel: int, stride: int = 1
-    ) -> str:
+    def inverted_bottleneck(self, name: str, x: str, expanded: int, outputs: int, kernel: int, stride: int = 1) -> str:
         """Expand, depthwise, project; the input is added where shapes agree."""
         y = self.conv(f"{name}.expand", x, expanded)
         y = self.depthwise(f"{name}.depthwise", y, kernel, stride)
@@ -142,7 +138,7 @@ class Network:
 
     def classifier(self, x: str, classes: int) -> str:
         """A fully connected layer without activation."""
-        w = Type((classes, self.shape(x)[-1]), "int8")
+        w = Type((classes, prod(self.shape(x)[1:])), "int8")
         return self._layer("fully_connected.forward", "classifier", x, w, classes, relu=False)
 
     def loss(self, logits: str) -> Graph:
@@ -151,10 +147,5 @@ class Network:
         batch = self.shape(logits)[0]
         target = b.outside("target", Type((batch,), "int32"), "input")
         s = b.outside("loss.s", Type((1,), "float32"), "constant")
-        b.emit(
-            "softmax_cross_entropy.forward", (logits, target, s), ("loss", f"{logits}.grad"), ("loss", "gradient")
-        )
+        b.emit("softmax_cross_entropy.forward", (logits, target, s), ("loss", f"{logits}.grad"), ("loss", "gradient"))
         return b.build((logits, "loss"))
-
-
-__all__ = ["Array", "F32", "Network", "Scales", "np"]

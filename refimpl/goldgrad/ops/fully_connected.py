@@ -1,19 +1,21 @@
 """Fully connected layer, int8 forward and float32 backward (specs/ops/fully_connected.md).
 
-Shapes: x int8 [N, I], w int8 [O, I], b int32 [O], m float32 [O], y int8 [N, O], mask uint8 [N, ceil(O / 8)].
+Shapes: x int8 [N, ...] with I elements a sample (flattened in raster order), w int8 [O, I], b int32 [O], m float32 [O], y int8 [N, O], mask uint8 [N, ceil(O / 8)].
 Gradients are float32, of the loss with respect to the integer codes; g is the gradient of the accumulator
 (after ``mask_scale``), of y's shape.
 """
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ..errors import require
-from ..numerics import F32, I8, I32, Array, float32, fma32, requantize
+from ..numerics import F32, F64, I8, I32, Array, float32, fma32, requantize
 from ..rules import rule
 from . import bias_gradient
-from ._function import Type, function
+from ._function import Shape, Type, function
 from ._quantization import check_codes, widen
 from .mask import mask_type, pack
 
@@ -23,12 +25,12 @@ def types(
     x: Type, w: Type, b: Type, m: Type, *, x_zero: int, y_zero: int, lo: int = -128, hi: int = 127
 ) -> tuple[Type, Type]:
     """Types of y and mask, or the constraint that the operands break."""
-    _check_matrix("x", x, "N, I")
-    _check_matrix("w", w, "O, I")
+    inputs = _elements(x)
+    _check_weight(w)
     require(
-        w.shape[1] == x.shape[1],
+        w.shape[1] == inputs,
         "FC-C2",
-        f"w has {w.shape[1]} input channels, x has {x.shape[1]}",
+        f"w has {w.shape[1]} input channels, x has {inputs}",
         "make them equal",
     )
     outputs = w.shape[0]
@@ -43,47 +45,62 @@ def types(
     return Type(y, "int8"), mask_type(y)
 
 
+@rule("FC-S1")
+def accumulate(x: I8, w: I8, b: I32, *, x_zero: int) -> F64:
+    """The accumulators, exact integers in float64 (exact below 2^53), of y's shape."""
+    return _flat(widen(x, x_zero)) @ widen(w).T + b
+
+
 @function("x w b m", "y mask?", types)
-@rule("FC-S1", "FC-S2", "FC-S3", "FC-C6", "FC-A1", "FC-F1")
+@rule("FC-S2", "FC-S3", "FC-C6", "FC-A1", "FC-F1")
 def forward(
     x: I8, w: I8, b: I32, m: F32, *, x_zero: int, y_zero: int, lo: int = -128, hi: int = 127
 ) -> tuple[I8, Array]:
     """y and its mask: requantize(b + sum of (x - x_zero) * w over the input channels)."""
-    acc = widen(x, x_zero) @ widen(w).T + b  # float64: exact below 2^53
-    y, mask = requantize(acc, m, y_zero, lo, hi)
+    y, mask = requantize(accumulate(x, w, b, x_zero=x_zero), m, y_zero, lo, hi)
     return y, pack(mask)
 
 
 @rule("FC-C5")
-def types_vjp_x(g: Type, w: Type, dx0: Type | None = None) -> tuple[Type]:
+def types_vjp_x(g: Type, w: Type, dx0: Type | None = None, *, in_shape: Shape | None = None) -> tuple[Type]:
     """Type of dx, or the constraint that the operands break."""
-    _check_matrix("w", w, "O, I")
+    _check_weight(w)
+    shape = in_shape or w.shape[1:]
+    require(
+        min(shape) >= 1 and prod(shape) == w.shape[1],
+        "FC-C2",
+        f"in_shape is {in_shape}, w has {w.shape[1]} input channels",
+        "give the shape of a sample of x",
+    )
     expected = Type((*g.shape[:1], w.shape[0]), "float32")
     require(g == expected, "FC-C5", f"g is {g}", f"give the gradient of the accumulator, {expected}")
-    dx = Type((g.shape[0], w.shape[1]), "float32")
+    dx = Type((g.shape[0], *shape), "float32")
     require(dx0 in (None, dx), "FC-C5", f"dx0 is {dx0}", f"give {dx} or nothing")
     return (dx,)
 
 
 @function("g w dx0?", "dx", types_vjp_x, aliases="dx=dx0:FC-A2")
 @rule("FC-S4", "FC-A2", "FC-F1")
-def vjp_x(g: F32, w: I8, dx0: F32 | None = None) -> F32:
-    """Gradient of x: from dx0 (or +0), a chain over output channels in ascending order."""
+def vjp_x(g: F32, w: I8, dx0: F32 | None = None, *, in_shape: Shape | None = None) -> F32:
+    """Gradient of x: from dx0 (or +0), a chain over output channels in ascending order.
+
+    ``in_shape`` is the shape of a sample of x; without it, [I].
+    """
     weights = float32(w)
-    dx = np.zeros((g.shape[0], w.shape[1]), np.float32) if dx0 is None else dx0
+    dx = np.zeros((g.shape[0], w.shape[1]), np.float32) if dx0 is None else _flat(dx0)
     for o in range(w.shape[0]):
         dx = fma32(g[:, o, None], weights[o], dx)
-    return dx
+    return dx.reshape(g.shape[0], *(in_shape or w.shape[1:]))
 
 
 @rule("FC-C5")
 def types_vjp_w(g: Type, x: Type, dw0: Type | None = None, *, x_zero: int) -> tuple[Type]:
     """Type of dw, or the constraint that the operands break."""
-    _check_matrix("x", x, "N, I")
+    inputs = _elements(x)
     check_codes("FC-C4", x_zero=x_zero)
     expected = Type((x.shape[0], *g.shape[-1:]), "float32")
     require(g == expected, "FC-C5", f"g is {g}", f"give the gradient of the accumulator, {expected}")
-    dw = Type((g.shape[1], x.shape[1]), "float32")
+    dw = Type((g.shape[1], inputs), "float32")
     require(dw0 in (None, dw), "FC-C5", f"dw0 is {dw0}", f"give {dw} or nothing")
     return (dw,)
 
@@ -95,8 +112,8 @@ def vjp_w(g: F32, x: I8, dw0: F32 | None = None, *, x_zero: int) -> F32:
 
     x may hold a slice of the input channels (``save_channels``); dw then has those channels only.
     """
-    codes = float32(widen(x, x_zero))
-    dw = np.zeros((g.shape[1], x.shape[1]), np.float32) if dw0 is None else dw0
+    codes = float32(_flat(widen(x, x_zero)))
+    dw = np.zeros((g.shape[1], codes.shape[1]), np.float32) if dw0 is None else dw0
     for n in range(x.shape[0]):
         dw = fma32(g[n, :, None], codes[n], dw)
     return dw
@@ -106,10 +123,26 @@ vjp_b = bias_gradient.forward
 """Gradient of b: the sum of g over samples (specs/ops/bias_gradient.md)."""
 
 
-def _check_matrix(name: str, operand: Type, axes: str) -> None:
+def _flat(x: Array) -> Array:
+    """[N, ...] as [N, I]."""
+    return x.reshape(x.shape[0], -1)
+
+
+def _elements(x: Type) -> int:
+    """I, the elements of a sample of x."""
     require(
-        operand.dtype == "int8" and len(operand.shape) == 2 and min(operand.shape) >= 1,
+        x.dtype == "int8" and len(x.shape) >= 2 and min(x.shape) >= 1,
         "FC-C1",
-        f"{name} is {operand}",
-        f"give int8 [{axes}], no axis empty",
+        f"x is {x}",
+        "give int8 [N, ...], no axis empty",
+    )
+    return prod(x.shape[1:])
+
+
+def _check_weight(w: Type) -> None:
+    require(
+        w.dtype == "int8" and len(w.shape) == 2 and min(w.shape) >= 1,
+        "FC-C1",
+        f"w is {w}",
+        "give int8 [O, I], no axis empty",
     )
