@@ -145,7 +145,7 @@ class Graph:
         return (tensor for tensor in self.tensors.values() if tensor.role in OUTSIDE)
 
     def __str__(self) -> str:
-        from .graph_text import print_graph  # noqa: PLC0415
+        from .graph_text import print_graph
 
         return print_graph(self)
 

@@ -37,7 +37,9 @@ ITEMS = 10_000
 """Most tensors, and most nodes."""
 MEMBER_BYTES = 1024
 """Most bytes that an archive spends on a member besides its array: zip headers, name, npy header."""
-RESERVED = ("new", "q", "limit", "saved", "channels", "scale")
+LARGEST = 2**16 - 1
+"""Largest number in a node's attributes, either sign."""
+RESERVED = ("new", "q", "limit", "saved", "channels", "scale", "master", "velocity")
 """Endings of the names that differentiation, update schemes and the archive give."""
 
 
@@ -394,10 +396,10 @@ def _node(position: int, entry: Any) -> Node:
     for name, value in attributes.items():
         values = value if isinstance(value, list) else [value]
         _check(
-            all(type(number) is int for number in values),
+            all(type(number) is int and abs(number) <= LARGEST for number in values),
             f"attribute {show(name)} of {what}",
             value,
-            "give an integer or a list of integers",
+            f"give an integer or a list of integers, none beyond {LARGEST}",
         )
     return Node(
         function,
