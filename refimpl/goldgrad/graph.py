@@ -7,12 +7,15 @@ a *new* tensor, and ``Graph.updates`` says which parameter it is the next value 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
+from functools import cache
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-from .errors import ConstraintError, require
+from .errors import ConstraintError, require, show
 from .ops import FUNCTIONS, Function, Type
 from .rules import rule
 
@@ -32,6 +35,9 @@ ROLES = (
 )
 OUTSIDE = frozenset({"input", "rate", "weight", "bias", "constant", "state"})
 """Roles of tensors that come from outside; all others are results of nodes."""
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
+"""What a name looks like, of a graph or a tensor: a word of the text form, a member of a model's archive."""
+DTYPES = ("int8", "uint8", "int32", "float32")
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One call of an operator's function: operands by name (None where an optional one is absent), and results
-    by name (None where nobody wants an optional one).
+    """One call of an operator's function: operands and results by tensor name.
+
+    None stands for an optional operand that is absent, or an optional result that nobody wants.
     """
 
     function: str
@@ -117,7 +124,7 @@ class Graph:
         tensors: Iterable[Tensor] = (),
         updates: Mapping[str, str] | None = None,
     ) -> Graph:
-        """This graph with other nodes, further tensors, perhaps other updates; unused tensors are dropped."""
+        """Exchange nodes, add tensors, perhaps exchange updates; tensors that are not used any more are dropped."""
         nodes = tuple(nodes)
         everything = {**self.tensors, **{t.name: t for t in tensors}}
         updates = self.updates if updates is None else updates
@@ -146,39 +153,70 @@ class Graph:
 @rule("TRAIN-C1", "TRAIN-C2", "TRAIN-C3", "TRAIN-C4")
 def validate(graph: Graph) -> Graph:
     """The graph itself, or a :class:`~goldgrad.errors.ConstraintError` naming the first fault."""
-    known = {tensor.name for tensor in graph.outside()}
+    _check_name("the graph", graph.name)
     for name, tensor in graph.tensors.items():
-        require(name == tensor.name, "TRAIN-C1", f"tensor {tensor.name} is listed as {name}", "use its name")
-        require(tensor.role in ROLES, "TRAIN-C1", f"tensor {name} has the role {tensor.role!r}", f"use one of {ROLES}")
+        _check_tensor(name, tensor)
+    known = {tensor.name for tensor in graph.outside()}
     for index, node in enumerate(graph.nodes):
-        where = f"node {index} ({node.function})"
+        where = f"node {index} ({show(node.function)})"
         require(node.function in FUNCTIONS, "TRAIN-C2", f"{where} is no known function", "see `goldgrad spec`")
-        for name in node.operands:
-            require(
-                name in known,
-                "TRAIN-C3",
-                f"{where} reads {name}, which nothing before it computes",
-                "declare it as coming from outside, or move the node",
-            )
+        where = f"node {index} ({node.function})"
+        _check_names(graph, node, where, known)
         _check_types(graph, node, where)
-        for name in node.results:
-            require(
-                name not in known, "TRAIN-C3", f"{where} computes {name} a second time", "give it a name of its own"
-            )
-            known.add(name)
-    for name in graph.kept:
-        require(name in known, "TRAIN-C4", f"output {name} is computed by no node", "remove it or add the node")
+        known.update(node.results)
+    for name in graph.tensors:
+        require(name in known, "TRAIN-C4", f"{name} is computed by no node", "remove it or add the node")
+    for position, name in enumerate(graph.outputs):
+        require(name in known, "TRAIN-C4", f"output {show(name)} is no tensor", "remove it or add the node")
+        require(name not in graph.outputs[:position], "TRAIN-C4", f"output {name} is listed twice", "list it once")
     for old, new in graph.updates.items():
         require(
-            old in known and graph[old].type == graph[new].type,
+            old in known
+            and new in known
+            and graph[old].role in ("weight", "bias", "state")
+            and graph[new].role == "parameter"
+            and graph[old].type == graph[new].type,
             "TRAIN-C4",
-            f"{new} cannot be the next value of {old}",
-            "update a tensor from outside with one of its own type",
+            f"{show(new)} cannot be the next value of {show(old)}",
+            "update a weight, bias or state with a parameter of its own type",
         )
+    require(
+        len(set(graph.updates.values())) == len(graph.updates),
+        "TRAIN-C4",
+        "one tensor is the next value of two parameters",
+        "give each its own",
+    )
     return graph
 
 
-def _check_types(graph: Graph, node: Node, where: str) -> None:
+def _check_name(what: str, name: str) -> None:
+    require(
+        isinstance(name, str) and NAME.fullmatch(name) is not None,
+        "TRAIN-C1",
+        f"{what} is named {show(name)}",
+        "use at most 100 letters, digits and . _ -, a letter first",
+    )
+
+
+def _check_tensor(name: str, tensor: Tensor) -> None:
+    _check_name("a tensor", name)
+    require(name == tensor.name, "TRAIN-C1", f"tensor {show(tensor.name)} is listed as {name}", "use its name")
+    require(
+        tensor.role in ROLES,
+        "TRAIN-C1",
+        f"tensor {name} has the role {show(tensor.role)}",
+        f"use one of {', '.join(ROLES)}",
+    )
+    shape, dtype = tensor.type.shape, tensor.type.dtype
+    require(
+        dtype in DTYPES and len(shape) >= 1 and all(type(size) is int and size >= 1 for size in shape),
+        "TRAIN-C1",
+        f"tensor {name} has the type {show(dtype)} {show(shape)}",
+        f"give {', '.join(DTYPES)} and sizes of at least 1",
+    )
+
+
+def _check_names(graph: Graph, node: Node, where: str, known: set[str]) -> None:
     definition = node.definition
     least = len(definition.inputs) - sum(name in definition.optional for name in definition.inputs)
     require(
@@ -198,23 +236,79 @@ def _check_types(graph: Graph, node: Node, where: str) -> None:
             require(
                 tensor is None or tensor in graph.tensors,
                 "TRAIN-C3",
-                f"{where} names {tensor}, which is no tensor",
+                f"{where} names {show(tensor)}, which is no tensor",
                 "declare it",
             )
+    for name in node.operands:
+        require(
+            name in known,
+            "TRAIN-C3",
+            f"{where} reads {name}, which nothing before it computes",
+            "declare it as coming from outside, or move the node",
+        )
+    for position, name in enumerate(node.results):
+        require(
+            name not in known and name not in node.results[:position],
+            "TRAIN-C3",
+            f"{where} computes {name} a second time",
+            "give it a name of its own",
+        )
+
+
+def _check_types(graph: Graph, node: Node, where: str) -> None:
+    _check_attributes(node, where)
     operands = [None if name is None else graph[name].type for name in node.inputs]
     try:
-        types = definition.types(*operands, **node.attributes)
+        types = node.definition.types(*operands, **node.attributes)
     except ConstraintError as error:
         raise ConstraintError(error.rule, f"{where}: {error.fault}", error.remedy) from error
-    except TypeError as error:
-        raise ConstraintError("TRAIN-C2", f"{where} has the attributes {dict(node.attributes)}", str(error)) from error
-    for name, expected in zip(node.outputs, types, strict=True):
+    for result, expected in zip(node.outputs, types, strict=True):
         require(
-            name is None or graph[name].type == expected,
+            result is None or graph[result].type == expected,
             "TRAIN-C2",
-            f"{where} gives {expected} for {name}, declared as {graph[name].type if name else ''}",
+            f"{where} gives {expected} for {result}, declared as {graph[result].type if result else ''}",
             "declare the type that the function gives",
         )
+
+
+def _check_attributes(node: Node, where: str) -> None:
+    wanted = _attributes(node.definition.types)
+    for name, value in node.attributes.items():
+        require(name in wanted, "TRAIN-C2", f"{where} has the attribute {show(name)}", f"give {', '.join(wanted)}")
+        hint, _ = wanted[name]
+        require(_fits(value, hint), "TRAIN-C2", f"{where} has {name} = {show(value)}", f"give {_meaning(hint)}")
+    for name, (hint, needed) in wanted.items():
+        require(not needed or name in node.attributes, "TRAIN-C2", f"{where} lacks {name}", f"give {_meaning(hint)}")
+
+
+@cache
+def _attributes(types: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
+    """A function's attributes, the keyword parameters of its ``types``: type hint, and whether one must be given."""
+    hints = get_type_hints(types)
+    return {
+        name: (hints[name], parameter.default is parameter.empty)
+        for name, parameter in inspect.signature(types).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether an attribute is what its hint says, ``int`` or a tuple of ``int`` below 2^31; a bool is no int here."""
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in get_args(hint))
+    if hint is NoneType:
+        return value is None
+    if get_args(hint)[1:] == (...,):
+        return isinstance(value, tuple) and bool(value) and all(_fits(v, int) for v in value)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and len(value) == len(get_args(hint)) and all(_fits(v, int) for v in value)
+    return type(value) is int and abs(value) < 2**31
+
+
+def _meaning(hint: Any) -> str:
+    if get_origin(hint) is tuple and ... not in get_args(hint):
+        return f"{len(get_args(hint))} integers"
+    return "an integer" if hint is int else "integers"
 
 
 class Builder:
@@ -252,13 +346,16 @@ class Builder:
         node = Node(function, tuple(inputs), tuple(outputs), attributes)
         operands = [None if name is None else self.tensors[name].type for name in node.inputs]
         types = node.definition.types(*operands, **attributes)
-        for position, (name, type_, role) in enumerate(zip(node.outputs, types, roles, strict=True)):
-            if name is not None:
+        for position, (result, type_, role) in enumerate(zip(node.outputs, types, roles, strict=True)):
+            if result is not None:
                 require(
-                    name not in self.tensors, "TRAIN-C3", f"two tensors are named {name}", "give each a name of its own"
+                    result not in self.tensors,
+                    "TRAIN-C3",
+                    f"two tensors are named {result}",
+                    "give each a name of its own",
                 )
                 scale, zero = quantization if quantization and position == 0 else (None, None)
-                self.tensors[name] = Tensor(name, type_, role, scale, zero)
+                self.tensors[result] = Tensor(result, type_, role, scale, zero)
         self.nodes.append(node)
         return node
 

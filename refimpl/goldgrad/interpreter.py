@@ -42,18 +42,23 @@ def run(graph: Graph, feeds: Mapping[str, Array], provider: Provider = reference
     life = lives(graph)
     values: dict[str, Array] = {tensor.name: feeds[tensor.name] for tensor in graph.outside()}
     for time, node in enumerate(graph.nodes):
-        results = provider(node.function, *(_operands(node, values)), **node.attributes)
-        for name, value in zip(node.outputs, results, strict=True):
-            if name is not None:
-                values[name] = value
-        for name in node.operands:
+        values.update(_compute(graph, node, values, provider))
+        for name in (*node.operands, *node.results):
             if life[name].last == time:
                 values.pop(name, None)
     return {name: values[name] for name in graph.kept}
 
 
-def _operands(node: Node, values: Mapping[str, Array]) -> list[Array | None]:
-    return [None if name is None else values[name] for name in node.inputs]
+@rule("TRAIN-I2")
+def _compute(graph: Graph, node: Node, values: Mapping[str, Array], provider: Provider) -> dict[str, Array]:
+    """The results that somebody wants, by name, each of its declared type."""
+    operands = [None if name is None else values[name] for name in node.inputs]
+    results = provider(node.function, *operands, **node.attributes)
+    computed = {name: value for name, value in zip(node.outputs, results, strict=True) if name is not None}
+    for name, value in computed.items():
+        given, wanted = Type.of(value), graph[name].type
+        require(given == wanted, "TRAIN-I2", f"{node.function} gives {given} for {name}", f"give {wanted}")
+    return computed
 
 
 @rule("INP-S5")
@@ -88,10 +93,8 @@ def run_in_arena(
     for tensor in graph.outside():
         store(tensor.name, feeds[tensor.name])
     for time, node in enumerate(graph.nodes):
-        results = provider(node.function, *_operands(node, values), **node.attributes)
-        for name, value in zip(node.outputs, results, strict=True):
-            if name is not None:
-                store(name, value)
+        for name, value in _compute(graph, node, values, provider).items():
+            store(name, value)
         _poison(arena, [name for name in values if life[name].last >= time + 1], placement, graph)
     return {name: np.array(values[name]) for name in graph.kept}
 

@@ -1,5 +1,7 @@
-"""A model: a forward graph with its parameters and their scales; the constants that follow from the scales; and the
-proof that no accumulator can overflow (specs/training.md, specs/model-format.md).
+"""A model: a forward graph, its parameters and their scales (specs/training.md, specs/model-format.md).
+
+The constants of a training graph follow from the scales, and the proof that no accumulator can overflow from the
+parameters.
 """
 
 from __future__ import annotations
@@ -12,11 +14,22 @@ import numpy as np
 
 from .errors import ConstraintError, require
 from .graph import Graph, Node
-from .numerics import F32, F64, I64, INT32_MAX, INT32_MIN, Array, float32, multiplier, requantize
+from .numerics import F32, I64, INT32_MAX, INT32_MIN, Array, float32, multiplier, requantize
 from .rules import rule
 
 LAYERS = ("conv2d.forward", "depthwise_conv2d.forward", "fully_connected.forward")
 """Functions with a weight, a bias and an int32 accumulator."""
+FORWARD = (
+    *LAYERS,
+    "add.forward",
+    "avg_pool2d.forward",
+    "max_pool2d.forward",
+    "quantize_input.from_uint8",
+    "quantize_input.from_float32",
+    "softmax_cross_entropy.forward",
+    "softmax_cross_entropy.from_probabilities",
+)
+"""Functions that a model is made of; those of the backward pass and the updates follow by differentiation."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +66,13 @@ class Model:
 
 def layer_name(node: Node) -> str:
     """The stem that a layer's tensors share: ``conv3`` for ``conv3.w``."""
-    w = node.operand("w")
-    assert w is not None
-    return w.rpartition(".")[0]
+    return _parameter(node, "w").rpartition(".")[0]
+
+
+def _parameter(node: Node, operand: str) -> str:
+    name = node.operand(operand)
+    assert name is not None
+    return name
 
 
 # --- constants ---------------------------------------------------------------------------------------------------
@@ -64,9 +81,8 @@ Derivation = Callable[[Model, Node], Any]
 
 
 def _layer_m(model: Model, node: Node) -> F32:
-    x, y, w = node.operand("x"), node.result("y"), node.operand("w")
-    assert w is not None
-    return multiplier(model.scale_of(x) * model.scales[w].astype(np.float64), model.scale_of(y))
+    scale_x, scale_y = model.scale_of(node.operand("x")), model.scale_of(node.result("y"))
+    return multiplier(scale_x * model.scales[_parameter(node, "w")].astype(np.float64), scale_y)
 
 
 def _ratio(of: str) -> Derivation:
@@ -84,6 +100,7 @@ DERIVATIONS: dict[tuple[str, str], Derivation] = {
     ("add.forward", "m2"): _ratio("x2"),
     ("avg_pool2d.forward", "m"): _ratio("x"),
     ("quantize_input.from_uint8", "m"): _ratio("x"),
+    ("quantize_input.from_float32", "m"): lambda model, node: multiplier([1.0], model.scale_of(node.results[0])),
     ("softmax_cross_entropy.forward", "s"): lambda model, node: float32([model.scale_of(node.operand("q"))]),
     ("softmax_cross_entropy.from_probabilities", "s"): lambda model, node: float32([model.scale_of(node.operand("q"))]),
 }
@@ -119,30 +136,40 @@ def qas_weight(model: Model, weight: str, qas: bool = True) -> F32:
 
     Without QAS, 1 in place of 1 / s_w^2.
     """
-    s_w = model.scales[weight].astype(np.float64)
-    q = multiplier(1.0, s_w * s_w) if qas else np.ones(s_w.shape, np.float32)
-    return np.where(trainable_channels(model, model.layer_of(weight)), q, np.float32(0))
+    return _qas(model, weight, model.scales[weight].astype(np.float64), qas)
 
 
 @rule("TRAIN-S9")
 def qas_bias(model: Model, bias: str, qas: bool = True) -> F32:
     """Quantization-aware scaling of a bias's gradient: 1 / (s_w * s_x)^2 a channel; 0 where it never trains."""
     node = model.layer_of(bias)
-    w = node.operand("w")
-    assert w is not None
-    s_b = model.scales[w].astype(np.float64) * model.scale_of(node.operand("x"))
-    q = multiplier(1.0, s_b * s_b) if qas else np.ones(s_b.shape, np.float32)
-    return np.where(trainable_channels(model, node), q, np.float32(0))
+    scale = model.scales[_parameter(node, "w")].astype(np.float64) * model.scale_of(node.operand("x"))
+    return _qas(model, bias, scale, qas)
+
+
+@rule("MODEL-C7")
+def _qas(model: Model, parameter: str, scale: Array, qas: bool) -> F32:
+    q = multiplier(1.0, scale * scale) if qas else np.ones(scale.shape, np.float32)
+    q = np.where(trainable_channels(model, model.layer_of(parameter)), q, np.float32(0))
+    good = (q == 0) | (np.isfinite(q) & (q >= np.finfo(np.float32).tiny))
+    bad = int(np.argmin(good))
+    require(
+        bool(good.all()),
+        "MODEL-C7",
+        f"channel {bad} of {parameter} has the scale {scale[bad]}, and 1 / scale^2 is {q[bad]}",
+        "choose a scale between 2^-63 and 2^62",
+    )
+    return q
 
 
 # --- accumulators ------------------------------------------------------------------------------------------------
 
 
-def _output_last(node: Node, weights: Array) -> F64:
+def _products(node: Node, weights: Array) -> Array:
     """A layer's weights as [products of one accumulator, output channels]."""
     if node.function.startswith("depthwise"):
-        return weights.reshape(-1, weights.shape[-1]).astype(np.float64)
-    return weights.reshape(weights.shape[0], -1).T.astype(np.float64)
+        return weights.reshape(-1, weights.shape[-1])
+    return weights.reshape(weights.shape[0], -1).T
 
 
 def _reach(node: Node) -> tuple[int, int]:
@@ -157,23 +184,20 @@ def accumulator_range(model: Model, node: Node) -> tuple[I64, I64]:
 
     A product may also be absent (padding); since x may equal x_zero, absence adds no new value.
     """
-    w, b = node.operand("w"), node.operand("b")
-    assert w is not None and b is not None
-    low, high = _reach(node)
-    weights = _output_last(node, model.arrays[w]).astype(np.int64)
-    bias = model.arrays[b].astype(np.int64)
-    ends = np.stack([weights * low, weights * high])
-    return bias + ends.min(axis=0).sum(axis=0), bias + ends.max(axis=0).sum(axis=0)
+    least, most = _reach(node)
+    weights = _products(node, model.arrays[_parameter(node, "w")])
+    bias = model.arrays[_parameter(node, "b")].astype(np.int64)
+    positive = np.maximum(weights, 0).sum(axis=0, dtype=np.int64)
+    negative = np.minimum(weights, 0).sum(axis=0, dtype=np.int64)
+    return bias + positive * least + negative * most, bias + positive * most + negative * least
 
 
 @rule("TRAIN-S10")
 def bias_limit(model: Model, node: Node) -> int:
     """How far from 0 a trained bias may go: INT32_MAX less the most that the products can add with any weights."""
-    w = node.operand("w")
-    assert w is not None
-    low, high = _reach(node)
-    products = _output_last(node, model.arrays[w]).shape[0]
-    limit = INT32_MAX - 127 * max(-low, high) * products
+    least, most = _reach(node)
+    products = int(_products(node, model.arrays[_parameter(node, "w")]).shape[0])
+    limit = INT32_MAX - 127 * max(-least, most) * products
     require(
         limit >= 0,
         "MODEL-C6",
@@ -185,10 +209,8 @@ def bias_limit(model: Model, node: Node) -> int:
 
 def trainable_channels(model: Model, node: Node) -> Array:
     """Output channels whose bias lies within the limit now; the others never train (TRAIN-S11)."""
-    b = node.operand("b")
-    assert b is not None
     limit = bias_limit(model, node)
-    bias = model.arrays[b].astype(np.int64)
+    bias = model.arrays[_parameter(node, "b")].astype(np.int64)
     return (-limit - 1 <= bias) & (bias <= limit)
 
 

@@ -8,16 +8,18 @@ elimination.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import ConstraintError, require
+from .errors import ConstraintError, require, show
 from .graph import Graph, Node, Tensor, validate
 from .model import Model, layer_name
 from .numerics import F32, I32, chain, float32, mul32
@@ -28,6 +30,8 @@ from .rules import rule
 HEADS = ("train", "bias", "frozen")
 AXES = {"conv2d": "input", "fully_connected": "input", "depthwise_conv2d": "channel"}
 """The one axis along which each layer's weight may be sliced."""
+FILE_BYTES = 2**20
+"""Most bytes of a scheme's file."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ class Scheme:
     """What trains.
 
     ``biases``: how many of the last convolutions train their bias (None: all).  ``weights``: for a layer's name, the
-    ratio of its channels that train, or the channels themselves (None: every layer in full).  ``selector`` picks the
-    channels of a ratio.  ``head``: the classifier trains ("train"), its bias only ("bias"), or not ("frozen").
+    ratio of its channels that train, or the channels themselves (None: every layer in full).  ``axes``: the axis that
+    the user believes a layer to be sliced along, where he names it.  ``selector`` picks the channels of a ratio.
+    ``head``: the classifier trains ("train"), its bias only ("bias"), or not ("frozen").
     """
 
     name: str
@@ -44,79 +49,124 @@ class Scheme:
     weights: Mapping[str, float | tuple[int, ...]] | None = field(default_factory=dict)
     selector: str = "largest-norm"
     head: str = "train"
+    axes: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_scheme(path: Path) -> Scheme:
-    """A scheme from a TOML file; one clear error a fault."""
+@rule("SCHEME-I1")
+def load_scheme(path: str | Path) -> Scheme:
+    """Read a scheme from a TOML file; every fault is a :class:`~goldgrad.errors.ConstraintError`."""
+    path, remedy = Path(path), "give a TOML file as specs/scheme.md says"
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConstraintError(
-            "SCHEME-I1", f"{path} is no readable TOML file ({error})", "see specs/training.md"
-        ) from None
+        require(path.is_file(), "SCHEME-I1", f"there is no file {show(str(path))}", remedy)
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
+        require(len(content) <= FILE_BYTES, "SCHEME-I1", f"{path.name} is larger than {FILE_BYTES} bytes", remedy)
+        document = tomllib.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise ConstraintError("SCHEME-I1", f"{path.name} cannot be read ({error.strerror})", remedy) from None
+    except RecursionError:
+        raise ConstraintError("SCHEME-I1", f"{path.name} is nested too deep", remedy) from None
+    except ValueError as error:  # no UTF-8, no TOML, a number of thousands of digits
+        raise ConstraintError("SCHEME-I1", f"{path.name} is no TOML ({show(str(error))})", remedy) from None
     return parse_scheme(document, path.stem)
 
 
-@rule("SCHEME-I1", "SCHEME-C1", "SCHEME-C2")
+@rule("SCHEME-I2", "SCHEME-C1")
 def parse_scheme(document: Mapping[str, Any], name: str) -> Scheme:
-    """A scheme from the content of a TOML document; faults that need the model are found by :func:`apply`."""
-    known = {"name", "biases", "weights", "selector", "head"}
+    """The scheme that a TOML document says; faults that need the model are found by :func:`apply`."""
+    known = ("name", "biases", "weights", "selector", "head")
     for key in document:
-        require(key in known, "SCHEME-I1", f"scheme {name} has the key {key!r}", f"use {', '.join(sorted(known))}")
-    biases, weights = document.get("biases", 0), document.get("weights", {})
+        require(key in known, "SCHEME-I2", f"the scheme has the key {show(key)}", f"use {', '.join(known)}")
+    name, biases, weights = document.get("name", name), document.get("biases", 0), document.get("weights", {})
+    head, selector = document.get("head", "train"), document.get("selector", "largest-norm")
     require(
-        biases == "all" or (isinstance(biases, int) and not isinstance(biases, bool) and biases >= 0),
+        isinstance(name, str) and name.isprintable() and 0 < len(name) <= 100,
         "SCHEME-C1",
-        f"biases is {biases!r}",
+        f"name is {show(name)}",
+        "give a line of at most 100 characters",
+    )
+    require(
+        biases == "all" or (type(biases) is int and biases >= 0),
+        "SCHEME-C1",
+        f"biases is {show(biases)}",
         'give a number of convolutions, counted from the last, or "all"',
     )
     require(
         weights == "all" or isinstance(weights, Mapping),
-        "SCHEME-I1",
-        f"weights is {weights!r}",
+        "SCHEME-C1",
+        f"weights is {show(weights)}",
         'give a table from layers to ratios or channels, or "all"',
     )
-    head, selector = document.get("head", "train"), document.get("selector", "largest-norm")
-    require(head in HEADS, "SCHEME-C1", f"head is {head!r}", f"use one of {', '.join(HEADS)}")
+    require(
+        isinstance(head, str) and head in HEADS, "SCHEME-C1", f"head is {show(head)}", f"use one of {', '.join(HEADS)}"
+    )
     require(
         isinstance(selector, str) and selector in SELECTORS,
         "SCHEME-C1",
-        f"selector is {selector!r}",
+        f"selector is {show(selector)}",
         f"use one of {', '.join(SELECTORS)}",
     )
+    layers = {} if weights == "all" else weights
     return Scheme(
-        name=str(document.get("name", name)),
+        name=name,
         biases=None if biases == "all" else biases,
-        weights=None if weights == "all" else {layer: _choice(layer, value) for layer, value in weights.items()},
+        weights=None if weights == "all" else {layer: _choice(layer, value) for layer, value in layers.items()},
         selector=selector,
         head=head,
+        axes={layer: _axis(layer, value["axis"]) for layer, value in layers.items() if _has_axis(value)},
     )
 
 
+@rule("SCHEME-I2", "SCHEME-C2", "SCHEME-C3")
 def _choice(layer: str, value: Any) -> float | tuple[int, ...]:
     """A ratio, or a tuple of channels, from what the scheme says of a layer."""
     if isinstance(value, Mapping):
-        axis = value.get("axis", "input")
+        for key in value:
+            require(
+                key in ("axis", "ratio", "channels"),
+                "SCHEME-I2",
+                f"{show(layer)} has the key {show(key)}",
+                'use axis and ratio or channels, and put a layer\'s name that has dots in quotes: "block1.expand"',
+            )
         require(
-            axis in ("input", "channel"),
-            "SCHEME-C2",
-            f"{layer} is to be sliced along {axis!r}",
-            'slice along "input" channels ("channel" for depthwise)',
+            ("ratio" in value) != ("channels" in value),
+            "SCHEME-I2",
+            f"{show(layer)} has the keys {', '.join(value) or 'of nothing'}",
+            "give either ratio or channels",
         )
-        extra = set(value) - {"axis", "ratio", "channels"}
+        value = value["ratio"] if "ratio" in value else value["channels"]
+    if isinstance(value, list):
+        good = all(type(channel) is int and channel >= 0 for channel in value) and bool(value)
         require(
-            not extra, "SCHEME-I1", f"{layer} has the key {min(extra, default='')!r}", "use axis, ratio or channels"
+            good and all(low < high for low, high in pairwise(value)),
+            "SCHEME-C3",
+            f"the channels of {show(layer)} are {show(value)}",
+            "give at least one, each once, in ascending order",
         )
-        value = value.get("ratio", value.get("channels"))
-    if isinstance(value, list) and value and all(type(channel) is int for channel in value):
         return tuple(value)
     require(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1,
+        type(value) in (int, float) and 0 < value <= 1,
         "SCHEME-C2",
-        f"the ratio of {layer} is {value!r}",
+        f"the ratio of {show(layer)} is {show(value)}",
         "give a number above 0 and at most 1, or a list of channels",
     )
     return float(value)
+
+
+def _has_axis(value: Any) -> bool:
+    return isinstance(value, Mapping) and "axis" in value
+
+
+@rule("SCHEME-C5")
+def _axis(layer: str, axis: Any) -> str:
+    known = sorted(set(AXES.values()))
+    require(
+        isinstance(axis, str) and axis in known,
+        "SCHEME-C5",
+        f"{show(layer)} is to be sliced along {show(axis)}",
+        f"slice along one of {', '.join(known)}",
+    )
+    return str(axis)
 
 
 # --- choosing channels -------------------------------------------------------------------------------------------
@@ -161,8 +211,7 @@ def _real_weight(model: Model, node: Node) -> F32:
 
 def chosen_channels(model: Model, scheme: Scheme, node: Node) -> I32 | None:
     """The channels of a layer's weight that train: int32, ascending; all of them; or None for none."""
-    layer, op = layer_name(node), node.function.partition(".")[0]
-    w = node.operand("w")
+    layer, w = layer_name(node), node.operand("w")
     assert w is not None
     channels = model.arrays[w].shape[-1]
     if node is model.layers()[-1]:
@@ -172,35 +221,43 @@ def chosen_channels(model: Model, scheme: Scheme, node: Node) -> I32 | None:
         return None
     if isinstance(choice, float):
         return SELECTORS[scheme.selector](_real_weight(model, node), channel_count(choice, channels))
-    chosen = np.array(choice, dtype=np.int64)
     require(
-        bool((np.diff(chosen) > 0).all() and chosen[0] >= 0 and chosen[-1] < channels),
+        len(choice) > 0 and choice[0] >= 0 and choice[-1] < channels and all(a < b for a, b in pairwise(choice)),
         "SCHEME-C3",
-        f"the channels of {layer} are {list(choice)}",
-        f"give ascending {AXES[op]} channels from 0 to {channels - 1}",
+        f"the channels of {layer} are {show(list(choice))}",
+        f"give at least one, each once, in ascending order, from 0 to {channels - 1}",
     )
-    return chosen.astype(np.int32)
+    return np.array(choice, np.int32)
 
 
 # --- applying a scheme -------------------------------------------------------------------------------------------
 
 
-@rule("SCHEME-C4")
+@rule("SCHEME-C4", "SCHEME-C5")
 def check_scheme(model: Model, scheme: Scheme) -> None:
-    """The scheme's layers exist and its count of biases fits the model."""
-    names = [layer_name(node) for node in model.convolutions()]
+    """The scheme's layers exist and are sliced along their own axis, and its count of biases fits the model."""
+    layers = {layer_name(node): node.function.partition(".")[0] for node in model.convolutions()}
     for layer in scheme.weights or {}:
+        near = difflib.get_close_matches(layer, layers, n=1) or list(layers)[-1:]
         require(
-            layer in names,
+            layer in layers,
             "SCHEME-C4",
-            f"scheme {scheme.name} names the layer {layer}, which {model.graph.name} does not have",
-            f"its convolutions are {', '.join(names[:3])}, ... {names[-1]}" if names else "it has no convolutions",
+            f"scheme {scheme.name} names the layer {show(layer)}, which {model.graph.name} does not have",
+            f"it has {near[0]}; say head for the classifier" if near else "it has a classifier only: say head",
+        )
+    for layer, axis in scheme.axes.items():
+        wanted = AXES[layers[layer]]
+        require(
+            axis == wanted,
+            "SCHEME-C5",
+            f"{layer} is to be sliced along {axis!r}, and it is a {layers[layer]}",
+            f"slice along {wanted!r}",
         )
     require(
-        scheme.biases is None or scheme.biases <= len(names),
+        scheme.biases is None or scheme.biases <= len(layers),
         "SCHEME-C4",
-        f"scheme {scheme.name} trains the biases of {scheme.biases} convolutions",
-        f"{model.graph.name} has {len(names)}",
+        f"scheme {scheme.name} trains the biases of {show(scheme.biases)} convolutions",
+        f"{model.graph.name} has {len(layers)}",
     )
 
 
@@ -243,14 +300,13 @@ def _slice(graph: Graph, layer: Node, channels: I32) -> Graph:
     stem, x, w = layer_name(layer), layer.operand("x"), layer.operand("w")
     assert x is not None and w is not None
     listed = Tensor(f"{stem}.channels", Type(channels.shape, "int32"), "constant")
-    source = graph[x]
     saved = replace(
-        source,
+        graph[x],
         name=f"{stem}.saved",
-        type=Type((*source.type.shape[:-1], len(channels)), "int8"),
+        type=Type((*graph[x].type.shape[:-1], len(channels)), "int8"),
         role="saved",
     )
-    update = graph.producers()[graph.updates[w]]
+    update = graph.producers()[graph.updates[str(w)]]
     dw = update.operand("dw")
     narrow = {dw} | {name for name in (*update.operands, *update.results) if graph[name].role == "state"}
     narrow |= {graph.updates[name] for name in narrow if name in graph.updates}
@@ -258,6 +314,13 @@ def _slice(graph: Graph, layer: Node, channels: I32) -> Graph:
     for name in narrow:
         if name is not None:
             tensors.append(replace(graph[name], type=Type((*graph[name].type.shape[:-1], len(channels)), "float32")))
+    for tensor in (listed, saved):
+        require(
+            tensor.name not in graph.tensors,
+            "TRAIN-C3",
+            f"two tensors are named {tensor.name}",
+            "give each a name of its own",
+        )
     nodes = []
     for node in graph.nodes:
         if node.function == layer.function and node.operand("w") == w:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..interpreter import Provider, reference
 from ..model import Model
 from ..models import digits
 from ..numerics import Array, same_bits
 from ..random import Stream
-from ..interpreter import Provider, reference
 from ..sparse import Scheme
 from ..training import Session
 

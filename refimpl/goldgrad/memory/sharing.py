@@ -13,13 +13,21 @@ Placement = Mapping[str, int]
 """Offsets in bytes by tensor name; tensors that are not listed have memory of their own."""
 
 
+@rule("INP-S3")
 def legal_pairs(node: Node) -> set[tuple[str, str]]:
-    """Pairs (result, operand) of tensor names that may start at one address at this node."""
+    """Pairs (result, operand) of tensor names that may start at one address at this node.
+
+    A tensor that is given for several operands must be allowed for each.
+    """
+    table = {(alias.output, alias.input) for alias in node.definition.aliases}
     pairs = set()
-    for alias in node.definition.aliases:
-        result, operand = node.result(alias.output), node.operand(alias.input)
-        if result is not None and operand is not None:
-            pairs.add((result, operand))
+    for output, result in zip(node.definition.outputs, node.outputs, strict=True):
+        for operand in node.operands:
+            given = [
+                name for name, tensor in zip(node.definition.inputs, node.inputs, strict=False) if tensor == operand
+            ]
+            if result is not None and all((output, name) in table for name in given):
+                pairs.add((result, operand))
     return pairs
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..graph import Graph, Node
 from ..interpreter import Provider, reference
 from ..model import LAYERS, Model, forward_constants
-from ..numerics import F32, F64, Array, rne_exact
+from ..numerics import F32, F64, Array, multiplier, rne_exact
 from ..ops import conv2d, depthwise_conv2d, fully_connected
 from ._network import Scales
 
@@ -42,7 +42,7 @@ def weight_scale(weight: F64, headroom: float = 1.0) -> F32:
     """One scale an output channel, so that the largest weight takes 127 / headroom."""
     axes = tuple(range(weight.ndim - 1)) if weight.ndim == 3 else tuple(range(1, weight.ndim))
     largest = np.abs(weight).max(axis=axes)
-    return (np.maximum(largest, 2.0**-20) * headroom / 127).astype(np.float32)
+    return multiplier(np.maximum(largest, 2.0**-20) * headroom, 127)
 
 
 def codes(weight: F64, scale: F32) -> F64:

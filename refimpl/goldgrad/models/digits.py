@@ -62,3 +62,21 @@ def load_scans() -> Scans:
 
     bunch = load_digits()
     return Scans(bunch.images.astype(np.uint8)[..., None], bunch.target.astype(np.int32))
+
+
+PRETRAINING = 900
+"""Scans that the shipped model was pre-trained on: the first ones, so that most of their writers are others."""
+HELD_OUT = 297
+"""Scans of the new task that are never trained on."""
+
+
+def pretraining_scans() -> Scans:
+    """The scans that the shipped model has seen, as they are."""
+    return load_scans()[:PRETRAINING]
+
+
+def new_scans() -> tuple[Scans, Scans]:
+    """The task that the model has not seen, to train on and held out: other writers' scans, turned by a quarter."""
+    scans = load_scans()[PRETRAINING:]
+    turned = Scans(np.ascontiguousarray(np.rot90(scans.images, axes=(1, 2))), scans.labels)
+    return turned[: len(turned) - HELD_OUT], turned[len(turned) - HELD_OUT :]

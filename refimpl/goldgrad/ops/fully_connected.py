@@ -1,8 +1,8 @@
 """Fully connected layer, int8 forward and float32 backward (specs/ops/fully_connected.md).
 
-Shapes: x int8 [N, ...] with I elements a sample (flattened in raster order), w int8 [O, I], b int32 [O], m float32 [O], y int8 [N, O], mask uint8 [N, ceil(O / 8)].
-Gradients are float32, of the loss with respect to the integer codes; g is the gradient of the accumulator
-(after ``mask_scale``), of y's shape.
+Shapes: x int8 [N, ...] with I elements a sample (flattened in raster order), w int8 [O, I], b int32 [O],
+m float32 [O], y int8 [N, O], mask uint8 [N, ceil(O / 8)].  Gradients are float32, of the loss with respect to the
+integer codes; g is the gradient of the accumulator (after ``mask_scale``), of y's shape.
 """
 
 from __future__ import annotations
