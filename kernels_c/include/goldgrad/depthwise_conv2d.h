@@ -63,7 +63,7 @@ int32_t gg_depthwise_conv2d_vjp_x_scratch_bytes(const gg_depthwise_conv2d_t *p);
  *   dw0       float32 [kernel_h][kernel_w][channels], where the chain starts, or NULL for +0
  *   dw        float32 [kernel_h][kernel_w][channels]
  *
- * DW-C5: shapes as above.  DW-C7: selected ascends strictly from 0 or more to less than g_channels.
+ * DW-C5: shapes as above.  DW-C7: selected ascends strictly from 0 or more to less than g_channels (SAVE-C3).
  * DW-A3: dw may be dw0; otherwise dw overlaps no operand.
  * DW-F1: dw and scratch are all that is written.
  */

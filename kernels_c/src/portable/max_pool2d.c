@@ -48,7 +48,7 @@ void gg_max_pool2d_forward(const gg_max_pool2d_t *p, const int8_t *x, int8_t *y,
 void gg_max_pool2d_vjp_x(const gg_max_pool2d_t *p, const float *gy, const uint8_t *index, const uint8_t *mask,
                          const float *dx0, float *dx) {
     const gg_window_t *const s = &p->window;
-    const int32_t mask_bytes = (p->channels + 7) / 8;
+    const int32_t mask_bytes = gg_mask_bytes(p->channels);
     for (int32_t e = 0; e < s->in_h * s->in_w * p->channels; ++e) {
         dx[e] = dx0 != NULL ? dx0[e] : 0.0F;
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ops.depthwise_conv2d import check_channels
+from ..ops.save_channels import check_channels
 from ._binding import binds, lib, namespace, pointer, samples, scratch_pointer, windowed
 
 __getattr__ = namespace("depthwise_conv2d").__getattr__

@@ -19,6 +19,7 @@ from ._function import Type, function
 from ._quantization import check_codes, widen
 from ._window import Pad, Pair, Window
 from .mask import mask_type, pack
+from .save_channels import check_channels
 
 
 @rule("DW-C1", "DW-C2", "DW-C3", "DW-C4")
@@ -199,20 +200,6 @@ def vjp_w(
         for (oh, ow), (kh, kw), (ih, iw) in window.pixels():
             dw[kh, kw] = fma32(g[n, oh, ow], codes[n, ih, iw], dw[kh, kw])
     return dw
-
-
-@rule("DW-C7")
-def check_channels(channels: I32, count: int) -> None:
-    """Require strictly ascending channels below ``count``."""
-    before = -1
-    for k, c in enumerate(channels.tolist()):
-        require(
-            before < c < count,
-            "DW-C7",
-            f"channels[{k}] is {c} after {before}",
-            f"give ascending channels below {count}",
-        )
-        before = c
 
 
 vjp_b = bias_gradient.forward

@@ -113,7 +113,7 @@ def vjp_x(
     pad: Pad = (0, 0, 0, 0),
     dilation: Pair = (1, 1),
 ) -> F32:
-    """Gradient of x: from dx0 (or +0), gy of the outputs whose largest code the pixel is and that the clamp let through."""
+    """Gradient of x: from dx0 (or +0), gy added for the outputs that the pixel won and that the clamp let through."""
     window = _window(in_hw, kernel, stride, pad, dilation)
     number = np.arange(kernel[0] * kernel[1]).reshape(*kernel, 1)  # of each tap, as index gives it
     inside = unpack(mask, gy.shape[3])
