@@ -52,11 +52,11 @@ COMPILERS = (
 )
 
 
-def check(compiler: Compiler, sources: list[Path]) -> list[str]:
-    """Give the faults of ``sources`` as ``compiler`` sees them: a text each."""
+def check(compiler: Compiler, sources: list[Path], headers: bool = True) -> list[str]:
+    """Give the faults of ``sources``, and of each header alone, as ``compiler`` sees them: a text each."""
     with tempfile.TemporaryDirectory() as folder:
         alone = []
-        for header in HEADERS:  # a header must need no other before it
+        for header in HEADERS if headers else []:  # a header must need no other before it
             source = Path(folder, f"only_{header.stem}.c")
             source.write_text(f'#include "goldgrad/{header.name}"\ntypedef int not_empty;\n')
             alone.append(source)

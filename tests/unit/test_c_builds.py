@@ -11,6 +11,7 @@ def usable(compiler: Compiler) -> Compiler:
     return compiler
 
 
+@pytest.mark.rules("ABI-M2", "ABI-M4")
 @pytest.mark.parametrize("compiler", COMPILERS, ids=lambda compiler: compiler.name)
 def test_every_kernel_compiles_without_a_fault(compiler):
     assert check_c.check(usable(compiler), SOURCES) == []
@@ -23,6 +24,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.rules("ABI-M2", "ABI-M4")
 @pytest.mark.parametrize(("source", "fault"), FAULTS.values(), ids=FAULTS)
 def test_a_kernel_is_refused_that(source, fault, tmp_path):
     path = tmp_path / "kernel.c"
