@@ -52,8 +52,9 @@ class Differentiation(Builder):
         self.emit(function, (*operands, *start), (result,), ("gradient",), **attributes)
         self.gradient[to] = result
 
+    @rule("TRAIN-S3")
     def accumulator_gradient(self, node: Node) -> str:
-        """Gradient of the node's accumulator: its result's, masked, times m (TRAIN-S3)."""
+        """Gradient of the node's accumulator: its result's, masked, times m."""
         y, mask, m = node.result("y"), node.result("mask"), node.operand("m")
         assert y is not None
         result = self.fresh(f"{y}.acc")
@@ -137,7 +138,7 @@ def _softmax_cross_entropy(builder: Differentiation, node: Node) -> None:
     builder.gradient[q] = dq
 
 
-@rule("TRAIN-S6")
+@rule("TRAIN-S4", "TRAIN-S6")
 def differentiate(forward: Graph, loss: str, optimizer: str = "sgd") -> Graph:
     """Forward, backward and updates of every weight and bias, as one graph of ordinary nodes.
 

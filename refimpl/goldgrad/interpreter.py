@@ -61,7 +61,7 @@ def _compute(graph: Graph, node: Node, values: Mapping[str, Array], provider: Pr
     return computed
 
 
-@rule("INP-S5")
+@rule("INP-S5", "INP-S6")
 def run_in_arena(
     graph: Graph,
     feeds: Mapping[str, Array],

@@ -207,8 +207,9 @@ def bias_limit(model: Model, node: Node) -> int:
     return limit
 
 
+@rule("TRAIN-S11")
 def trainable_channels(model: Model, node: Node) -> Array:
-    """Output channels whose bias lies within the limit now; the others never train (TRAIN-S11)."""
+    """Output channels whose bias lies within the limit now; the others never train."""
     limit = bias_limit(model, node)
     bias = model.arrays[_parameter(node, "b")].astype(np.int64)
     return (-limit - 1 <= bias) & (bias <= limit)

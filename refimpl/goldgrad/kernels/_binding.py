@@ -11,6 +11,7 @@ import numpy as np
 from ..numerics import Array
 from ..ops import FUNCTIONS, Type
 from ..ops._window import Pad, Pair, Window
+from ..rules import rule
 from ._library import ffi, lib
 
 Scratch = Callable[[int], Any]
@@ -84,6 +85,7 @@ def scratch_pointer(scratch: Scratch, size: int) -> Any:
     return ffi.from_buffer(scratch(size)) if size else ffi.NULL
 
 
+@rule("TRAIN-S5")
 def samples(*arrays: Array | None) -> Iterator[tuple[Any, ...]]:
     """The arrays' samples side by side; None stays None."""
     return zip(*(repeat(None) if a is None else a for a in arrays), strict=False)
