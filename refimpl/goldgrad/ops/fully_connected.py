@@ -15,6 +15,7 @@ from ..errors import require
 from ..numerics import F32, F64, I8, I32, Array, float32, fma32, requantize
 from ..rules import rule
 from . import bias_gradient
+from ._checks import check_gradient, check_operand, check_start, has_axes, has_channels
 from ._function import Shape, Type, function
 from ._quantization import check_codes, widen
 from .mask import mask_type, pack
@@ -72,10 +73,9 @@ def types_vjp_x(g: Type, w: Type, dx0: Type | None = None, *, in_shape: Shape | 
         f"in_shape is {in_shape}, w has {w.shape[1]} input channels",
         "give the shape of a sample of x",
     )
-    expected = Type((*g.shape[:1], w.shape[0]), "float32")
-    require(g == expected, "FC-C5", f"g is {g}", f"give the gradient of the accumulator, {expected}")
-    dx = Type((g.shape[0], *shape), "float32")
-    require(dx0 in (None, dx), "FC-C5", f"dx0 is {dx0}", f"give {dx} or nothing")
+    samples = check_gradient("FC-C5", "g", g, w.shape[:1])
+    dx = Type((samples, *shape), "float32")
+    check_start("FC-C5", "dx0", dx0, dx)
     return (dx,)
 
 
@@ -98,10 +98,9 @@ def types_vjp_w(g: Type, x: Type, dw0: Type | None = None, *, x_zero: int) -> tu
     """Type of dw, or the constraint that the operands break."""
     inputs = _elements(x)
     check_codes("FC-C4", x_zero=x_zero)
-    expected = Type((x.shape[0], *g.shape[-1:]), "float32")
-    require(g == expected, "FC-C5", f"g is {g}", f"give the gradient of the accumulator, {expected}")
+    check_operand("FC-C5", "g", g, Type((x.shape[0], *g.shape[-1:]), "float32"))
     dw = Type((g.shape[1], inputs), "float32")
-    require(dw0 in (None, dw), "FC-C5", f"dw0 is {dw0}", f"give {dw} or nothing")
+    check_start("FC-C5", "dw0", dw0, dw)
     return (dw,)
 
 
@@ -130,19 +129,9 @@ def _flat(x: Array) -> Array:
 
 def _elements(x: Type) -> int:
     """I, the elements of a sample of x."""
-    require(
-        x.dtype == "int8" and len(x.shape) >= 2 and min(x.shape) >= 1,
-        "FC-C1",
-        f"x is {x}",
-        "give int8 [N, ...], no axis empty",
-    )
+    require(has_channels(x, "int8"), "FC-C1", f"x is {x}", "give int8 [N, ...], no axis empty")
     return prod(x.shape[1:])
 
 
 def _check_weight(w: Type) -> None:
-    require(
-        w.dtype == "int8" and len(w.shape) == 2 and min(w.shape) >= 1,
-        "FC-C1",
-        f"w is {w}",
-        "give int8 [O, I], no axis empty",
-    )
+    require(has_axes(w, "int8", 2), "FC-C1", f"w is {w}", "give int8 [O, I], no axis empty")
