@@ -67,21 +67,44 @@ def div32(a: npt.ArrayLike, b: npt.ArrayLike) -> F32:
 def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike) -> F32:
     """a * b + c with one rounding, as VFMA.F32 and C's fmaf.
 
-    The product of two float32 is exact in float64.  Its sum with c is rounded there, and the
-    two-sum recovers what that rounding lost; where it lost something and the last bit is even, the
-    neighbour towards the true sum has an odd one ("round to odd").  53 bits rounded to odd and then
-    to 24 or fewer give the same as one rounding of the exact value.
+    In blocks that stay in the cache: the iterator broadcasts, widens to float64, and allocates the result.
     """
-    product = np.multiply(_f32(a), _f32(b), dtype=np.float64)
-    addend = np.asarray(_f32(c), dtype=np.float64)
-    total = np.atleast_1d(product + addend)
+    with np.nditer([_f32(a), _f32(b), _f32(c), None], **_IN_FLOAT64) as blocks:
+        for x, y, z, result in blocks:
+            _fma(x * y, z, result)
+        return blocks.operands[3]
+
+
+_IN_FLOAT64: dict[str, Any] = {
+    "flags": ["external_loop", "buffered", "zerosize_ok"],
+    "op_flags": [["readonly"]] * 3 + [["writeonly", "allocate"]],
+    "op_dtypes": [np.float64] * 3 + [np.float32],
+    "order": "C",
+    "buffersize": 4096,
+}
+_BELOW, _ABOVE = 1 - 2.0**-52, 1 + 2.0**-52
+
+
+def _fma(product: F64, addend: F64, result: F32) -> None:
+    """result = product + addend, rounded to float32 once; the product of two float32 is exact in float64.
+
+    Their sum is rounded to 53 bits first.  Where a hair less and a hair more round to the same float32, so
+    does the exact sum.  Elsewhere the two-sum tells what the first rounding lost; where it lost something
+    and the last bit is even, the neighbour towards the exact sum has an odd one ("round to odd"), and 53
+    bits rounded to odd and then to 24 or fewer give the same as one rounding.
+    """
+    total = product + addend
+    result[...] = total * _BELOW
+    doubtful = result != (total * _ABOVE).astype(np.float32)
+    if not np.count_nonzero(doubtful):
+        return
+    result[...] = total
     back = total - product
     lost = (product - (total - back)) + (addend - back)  # two-sum: total + lost is the exact value
-    bits = total.view(np.int64)
-    inexact = (lost != 0) & ((bits & 1) == 0) & np.isfinite(total)
-    outward = (lost > 0) == (total > 0)  # the exact value is farther from zero than the rounded one
-    bits += np.where(outward, 1, -1) * inexact
-    return total.astype(np.float32).reshape(np.shape(product + addend))
+    at = np.flatnonzero(doubtful & (lost != 0))
+    if at.size:
+        even = (total[at].view(np.int64) & 1) == 0
+        result[at] = np.where(even, np.nextafter(total[at], lost[at] * np.inf), total[at])
 
 
 @rule("NUM-N4")
@@ -133,15 +156,109 @@ def multiplier(numerator: npt.ArrayLike, denominator: npt.ArrayLike = 1.0) -> F3
     return (np.asarray(numerator, np.float64) / np.asarray(denominator, np.float64)).astype(np.float32)
 
 
-@rule("NUM-N9")
+def _hex(constants: str) -> tuple[float, ...]:
+    return tuple(map(float.fromhex, constants.split()))
+
+
+LOG2_E = float.fromhex("0x1.715476p+0")
+EXP_LN2 = _hex("0x1.62e43p-1 -0x1.05c61p-29")
+"""ln 2 as a float32, and the float32 nearest to the rest."""
+EXP = _hex("0x1p+0 0x1p+0 0x1.fffff8p-2 0x1.55548ep-3 0x1.555b98p-5 0x1.123bdap-7 0x1.685168p-10")
+"""e0 ... e6 of NUM-N10, as specs/tools/fit_exp_log.py prints them; lowest power first."""
+EXP_LEAST, EXP_MOST = -104.0, 89.0
+"""From here on, e^x rounds to 0, to infinity."""
+
+
+@rule("NUM-N10")
+@quiet
+def exp32(x: npt.ArrayLike) -> F32:
+    """e^x within 0.9 ulp: a polynomial on |r| <= ln2 / 2, times a power of two with one rounding."""
+    x = np.clip(_f32(x), np.float32(EXP_LEAST), np.float32(EXP_MOST))  # NaN stays
+    n = rne(mul32(x, LOG2_E)).astype(np.int32)
+    high, low = EXP_LN2
+    r = fma32(float32(n), -low, fma32(float32(n), -high, x))
+    return float32(np.ldexp(_polynomial(EXP, r).astype(np.float64), n))  # exact in float64
+
+
+LOG_LN2 = _hex("0x1.62e4p-1 0x1.7f7d1cp-20")
+"""ln 2 in 16 bits, so that its product with any exponent is exact, and the float32 nearest to the rest."""
+LOG = _hex(
+    "-0x1.fffff8p-2 0x1.555558p-2 -0x1.000432p-2 0x1.99a016p-3 -0x1.5422bp-3"
+    " 0x1.22b8bep-3 -0x1.0fa384p-3 0x1.06b52p-3 -0x1.325abp-4"
+)
+"""l2 ... l10 of NUM-N11, lowest power first."""
+SQRT_HALF = float.fromhex("0x1.6a09e6p-1")
+
+
+@rule("NUM-N11")
+@quiet
+def log32(x: npt.ArrayLike) -> F32:
+    """Natural logarithm within 0.9 ulp: -inf of zero, NaN of negative numbers."""
+    x = _f32(x)
+    m, e = np.frexp(x)  # x = m * 2^e, 1/2 <= m < 1; exact, for subnormals too
+    small = m < np.float32(SQRT_HALF)
+    f = sub32(np.where(small, m + m, m), 1.0)  # exact
+    n = float32(e - small)
+    high, low = LOG_LN2
+    square = mul32(f, _polynomial(LOG, f))  # (log(1 + f) - f) / f
+    head = mul32(n, high)  # exact
+    total = add32(head, f)
+    lost = sub32(f, sub32(total, head))  # exact: what that sum lost
+    y = add32(total, fma32(square, f, fma32(n, low, lost)))
+    y = np.where(x == 0, np.float32(-np.inf), np.where(x == np.inf, x, y))
+    return float32(np.where(x >= 0, y, np.nan))
+
+
+def _polynomial(coefficients: Sequence[float], x: F32) -> F32:
+    """Horner's rule from the highest power down, one rounding a step."""
+    total: F32 = np.float32(coefficients[-1])  # type: ignore[assignment]
+    for c in reversed(coefficients[:-1]):
+        total = fma32(total, x, c)
+    return total
+
+
+@rule("NUM-N9", "NUM-N14")
 def same_bits(a: Array, b: Array) -> Array:
     """True where a and b are the same value of the same type: equal bits, any two NaNs alike (NUM-N9)."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return np.zeros(np.broadcast_shapes(a.shape, b.shape), dtype=bool)
     if a.dtype != np.float32:
         return np.asarray(a == b)
-    bits = np.ascontiguousarray(a).view(np.int32) == np.ascontiguousarray(b).view(np.int32)
+    bits: Array = np.ascontiguousarray(a).view(np.int32) == np.ascontiguousarray(b).view(np.int32)
     return bits | (np.isnan(a) & np.isnan(b))
+
+
+@rule("NUM-N15")
+def dot_bound(magnitude: npt.ArrayLike, terms: int) -> F64:
+    """How far a float32 sum of products, in any order, may be from the exact sum.
+
+    ``magnitude`` is the sum of |a||b|, ``terms`` the number of products; a start operand counts as one more.
+    Infinite where a partial sum could overflow.
+    """
+    size = np.asarray(magnitude, np.float64)
+    unit = terms * 2.0**-24
+    bound = (unit / (1 - unit) * size + terms * 2.0**-149) * (1 + 2.0**-40)  # never less for being float64
+    return np.where(size + bound < np.finfo(np.float32).max, bound, np.inf)
+
+
+@rule("NUM-N16")
+def codes_in_reach(codes: Array, at_one_end: Array, at_other_end: Array) -> Array:
+    """True where a code is one of those at the ends of a DOT bound, or lies between them."""
+    return (np.minimum(at_one_end, at_other_end) <= codes) & (codes <= np.maximum(at_one_end, at_other_end))
+
+
+@rule("NUM-N17")
+@quiet
+def ulps(y: npt.ArrayLike, exact: npt.ArrayLike) -> F64:
+    """|y - exact| in units in the last place that float32 has at exact; 0 for two NaNs, and where both are infinite.
+
+    exact is float64; where float32 has no number for it but an infinity, it counts as that.
+    """
+    got, want = np.asarray(y, np.float64), np.asarray(exact, np.float64)
+    want = np.where(np.abs(want) < 2.0**128 - 2.0**103, want, want * np.inf)
+    _, exponent = np.frexp(want)
+    distance = np.abs(got - want) / np.ldexp(1.0, np.maximum(exponent, -125) - 24)
+    return np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, distance)
 
 
 def _f32(x: npt.ArrayLike) -> F32:

@@ -1,6 +1,6 @@
 #include "goldgrad/add.h"
 
-#include "numerics.h"
+#include "rounding.h"
 #include "taps.h"
 
 void gg_add_forward(const gg_add_t *p, const int8_t *x1, const int8_t *x2, const float *m1, const float *m2, int8_t *y,

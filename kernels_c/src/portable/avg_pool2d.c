@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-#include "numerics.h"
+#include "rounding.h"
 #include "taps.h"
 
 /* AVGP-S2: the share of each pixel in an output; the taps that meet the map are a rectangle of the kernel. */

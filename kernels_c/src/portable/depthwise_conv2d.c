@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-#include "numerics.h"
+#include "rounding.h"
 #include "taps.h"
 
 /* DW-S1: b + sum of (x - x_zero) * w over the taps that meet the map; x and w point at the channel. */

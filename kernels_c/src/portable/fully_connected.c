@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-#include "numerics.h"
+#include "rounding.h"
 #include "taps.h"
 
 void gg_fully_connected_forward(const gg_fully_connected_t *p, const int8_t *x, const int8_t *w, const int32_t *b,

@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-#include "numerics.h"
+#include "rounding.h"
 #include "taps.h"
 
 /* MAXP-S1, MAXP-S2: the first tap in raster order with the largest code; x points at the channel. */

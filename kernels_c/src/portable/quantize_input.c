@@ -1,6 +1,6 @@
 #include "goldgrad/quantize_input.h"
 
-#include "numerics.h"
+#include "rounding.h"
 
 /* QIN-S1; QIN-A1: byte i is read before code i is written. */
 void gg_quantize_input_from_uint8(int32_t elements, int32_t x_zero, int32_t y_zero, const uint8_t *x, const float *m,

@@ -1,6 +1,6 @@
 #include "goldgrad/sgd_update_bias.h"
 
-#include "numerics.h"
+#include "rounding.h"
 
 void gg_sgd_update_bias_update(int32_t channels, const int32_t *b, const float *db, const float *q,
                                const int32_t *limit, const float *lr, int32_t *b_new) {

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "goldgrad/weight_slice.h"
-#include "numerics.h"
+#include "rounding.h"
 
 #define GG_W_MAX 127
 

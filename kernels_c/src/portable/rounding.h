@@ -1,9 +1,18 @@
-/* Rounding, for the kernels only (specs/numerics.md).  Compile with -ffp-contract=off -fno-fast-math. */
-#ifndef GOLDGRAD_PORTABLE_NUMERICS_H
-#define GOLDGRAD_PORTABLE_NUMERICS_H
+/* Rounding, for the kernels only (specs/numerics.md).  goldgrad/numerics.h is what others see. */
+#ifndef GOLDGRAD_PORTABLE_ROUNDING_H
+#define GOLDGRAD_PORTABLE_ROUNDING_H
 
+#include <float.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+/* NUM-N13: every operation below is rounded once to binary32.  (Contraction cannot be detected: -ffp-contract=off.) */
+#if FLT_EVAL_METHOD != 0
+#error "float is computed with more precision than it has: compile for SSE2 or a single-precision FPU (NUM-N13)"
+#endif
+#ifdef __FAST_MATH__
+#error "-ffast-math changes results: compile without it (NUM-N13)"
+#endif
 
 /* NUM-N3: a * b + c with one rounding. */
 static inline float gg_fma(float a, float b, float c) {
@@ -12,10 +21,11 @@ static inline float gg_fma(float a, float b, float c) {
 
 /* NUM-N5: nearest integer, ties to even, saturated to int32; NaN gives 0. */
 static inline int32_t gg_round(float v) {
-#if defined(__ARM_FEATURE_DIRECTED_ROUNDING) && defined(__thumb__)
+#if defined(__ARM_FP) && defined(__thumb__) && !defined(__aarch64__)
+    /* VCVTR rounds as the FPSCR says: to nearest even (NUM-N12).  VCVTN is the same but not on every Cortex-M. */
     float code;
     int32_t rounded;
-    __asm__("vcvtn.s32.f32 %0, %1" : "=t"(code) : "t"(v));
+    __asm__("vcvtr.s32.f32 %0, %1" : "=t"(code) : "t"(v));
     __asm__("vmov %0, %1" : "=r"(rounded) : "t"(code));
     return rounded;
 #else
