@@ -25,6 +25,7 @@ from . import (
     sgd_update_weight_master,
     sgd_update_weight_momentum,
     sgd_update_weight_stochastic,
+    softmax_cross_entropy,
 )
 from ._binding import KERNELS, Scratch, call, namespace, run
 
@@ -51,4 +52,5 @@ __all__ = [
     "sgd_update_weight_master",
     "sgd_update_weight_momentum",
     "sgd_update_weight_stochastic",
+    "softmax_cross_entropy",
 ]

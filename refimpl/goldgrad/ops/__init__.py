@@ -18,6 +18,7 @@ from . import (
     sgd_update_weight_master,
     sgd_update_weight_momentum,
     sgd_update_weight_stochastic,
+    softmax_cross_entropy,
 )
 from ._function import FUNCTIONS, Alias, Function, Type
 
@@ -43,4 +44,5 @@ __all__ = [
     "sgd_update_weight_master",
     "sgd_update_weight_momentum",
     "sgd_update_weight_stochastic",
+    "softmax_cross_entropy",
 ]
