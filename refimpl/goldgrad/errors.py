@@ -37,6 +37,8 @@ _short.maxstring = _short.maxother = 60
 
 def show(value: object) -> str:
     """What the user gave, for a message: on one line, and short whatever it is."""
+    if isinstance(value, str) and len(value) <= 60:
+        return repr(value)
     text = _short.repr(value)
     return text if len(text) <= 100 else f"{text[:96]} ..."
 

@@ -39,8 +39,10 @@ MEMBER_BYTES = 1024
 """Most bytes that an archive spends on a member besides its array: zip headers, name, npy header."""
 LARGEST = 2**16 - 1
 """Largest number in a node's attributes, either sign."""
-RESERVED = ("new", "q", "limit", "saved", "channels", "scale", "master", "velocity")
-"""Endings of the names that differentiation, update schemes and the archive give."""
+RESERVED = ("new", "q", "limit", "saved", "channels", "scale", "master", "velocity", "seed")
+"""Last words of the names that differentiation, update schemes and the archive give ..."""
+RESERVED_WHOLE = ("lr", "mu", "step")
+"""... and whole names."""
 
 
 @rule("MODEL-S3", "MODEL-F1")
@@ -313,15 +315,17 @@ def _check_version(content: Any) -> None:
 @rule("MODEL-I4")
 def _check_keys(what: str, entry: Any, keys: str) -> None:
     """``entry`` is an object with exactly the keys that ``keys`` lists."""
-    require(isinstance(entry, dict), "MODEL-I4", f"{what} is {show(entry)}", f"give an object with {keys}")
-    for key in keys.split():
+    wanted = keys.split()
+    _check(isinstance(entry, dict), what, entry, f"give an object with {keys}")
+    for key in wanted:
         require(key in entry, "MODEL-I4", f"{what} lacks {key}", f"give {keys}")
-    for key in entry:
-        require(key in keys.split(), "MODEL-I4", f"{what} has the key {show(key)}", f"give {keys}")
+    for key in set(entry) - set(wanted):
+        raise ConstraintError("MODEL-I4", f"{what} has the key {show(key)}", f"give {keys}")
 
 
 def _check(holds: bool, what: str, value: Any, remedy: str) -> None:
-    require(holds, "MODEL-I4", f"{what} is {show(value)}", remedy)
+    if not holds:
+        raise ConstraintError("MODEL-I4", f"{what} is {show(value)}", remedy)
 
 
 def _items(content: Mapping[str, Any], key: str) -> list[Any]:
@@ -372,10 +376,10 @@ def _check_names(names: list[str]) -> None:
         require(name not in seen, "MODEL-C11", f"two tensors are named {show(name)}", "give each a name of its own")
         seen.add(name)
         require(
-            name != "lr" and name.rpartition(".")[2] not in RESERVED,
+            name not in RESERVED_WHOLE and name.rpartition(".")[2] not in RESERVED,
             "MODEL-C11",
             f"a tensor is named {show(name)}",
-            f"keep lr and the endings .{', .'.join(RESERVED)} free for training",
+            f"keep {', '.join(RESERVED_WHOLE)}, .{', .'.join(RESERVED)} free for training",
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -36,7 +36,7 @@ FILE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Scheme:
-    """What trains.
+    """What trains; a value that no model could make sense of is refused at once.
 
     ``biases``: how many of the last convolutions train their bias (None: all).  ``weights``: for a layer's name, the
     ratio of its channels that train, or the channels themselves (None: every layer in full).  ``axes``: the axis that
@@ -50,6 +50,58 @@ class Scheme:
     selector: str = "largest-norm"
     head: str = "train"
     axes: Mapping[str, str] = field(default_factory=dict)
+
+    @rule("SCHEME-C1", "SCHEME-C5")
+    def __post_init__(self) -> None:
+        _check_choice("head", self.head, HEADS)
+        _check_choice("selector", self.selector, SELECTORS)
+        require(
+            isinstance(self.name, str) and self.name.isprintable() and 0 < len(self.name) <= 100,
+            "SCHEME-C1",
+            f"name is {show(self.name)}",
+            "give a line of at most 100 characters",
+        )
+        require(
+            self.biases is None or (type(self.biases) is int and self.biases >= 0),
+            "SCHEME-C1",
+            f"biases is {show(self.biases)}",
+            'give a number of convolutions, counted from the last, or "all"',
+        )
+        for layer, what in (self.weights or {}).items():
+            _check_channels(layer, what) if isinstance(what, tuple) else _check_ratio(layer, what)
+        for layer, axis in self.axes.items():
+            require(
+                isinstance(axis, str) and axis in AXES.values(),
+                "SCHEME-C5",
+                f"{show(layer)} is to be sliced along {show(axis)}",
+                f"slice along one of {', '.join(sorted(set(AXES.values())))}",
+            )
+
+
+def _check_choice(key: str, value: object, known: Iterable[str]) -> None:
+    good = isinstance(value, str) and value in known
+    require(good, "SCHEME-C1", f"{key} is {show(value)}", f"use one of {', '.join(known)}")
+
+
+@rule("SCHEME-C2")
+def _check_ratio(layer: str, ratio: object) -> None:
+    require(
+        type(ratio) in (int, float) and 0 < ratio <= 1,  # type: ignore[operator]
+        "SCHEME-C2",
+        f"the ratio of {show(layer)} is {show(ratio)}",
+        "give a number above 0 and at most 1, or a list of channels",
+    )
+
+
+@rule("SCHEME-C3")
+def _check_channels(layer: str, channels: tuple[object, ...], of: int = 2**31) -> None:
+    good = len(channels) > 0 and all(type(channel) is int and 0 <= channel < of for channel in channels)
+    require(
+        good and all(low < high for low, high in pairwise(channels)),  # type: ignore[operator]
+        "SCHEME-C3",
+        f"the channels of {show(layer)} are {show(list(channels))}",
+        f"give at least one, each once, in ascending order, from 0 to {of - 1}",
+    )
 
 
 @rule("SCHEME-I1")
@@ -71,102 +123,60 @@ def load_scheme(path: str | Path) -> Scheme:
     return parse_scheme(document, path.stem)
 
 
-@rule("SCHEME-I2", "SCHEME-C1")
+@rule("SCHEME-I2")
 def parse_scheme(document: Mapping[str, Any], name: str) -> Scheme:
     """The scheme that a TOML document says; faults that need the model are found by :func:`apply`."""
     known = ("name", "biases", "weights", "selector", "head")
     for key in document:
         require(key in known, "SCHEME-I2", f"the scheme has the key {show(key)}", f"use {', '.join(known)}")
-    name, biases, weights = document.get("name", name), document.get("biases", 0), document.get("weights", {})
-    head, selector = document.get("head", "train"), document.get("selector", "largest-norm")
-    require(
-        isinstance(name, str) and name.isprintable() and 0 < len(name) <= 100,
-        "SCHEME-C1",
-        f"name is {show(name)}",
-        "give a line of at most 100 characters",
-    )
-    require(
-        biases == "all" or (type(biases) is int and biases >= 0),
-        "SCHEME-C1",
-        f"biases is {show(biases)}",
-        'give a number of convolutions, counted from the last, or "all"',
-    )
+    weights = document.get("weights", {})
     require(
         weights == "all" or isinstance(weights, Mapping),
-        "SCHEME-C1",
+        "SCHEME-I2",
         f"weights is {show(weights)}",
         'give a table from layers to ratios or channels, or "all"',
     )
-    require(
-        isinstance(head, str) and head in HEADS, "SCHEME-C1", f"head is {show(head)}", f"use one of {', '.join(HEADS)}"
-    )
-    require(
-        isinstance(selector, str) and selector in SELECTORS,
-        "SCHEME-C1",
-        f"selector is {show(selector)}",
-        f"use one of {', '.join(SELECTORS)}",
-    )
-    layers = {} if weights == "all" else weights
+    tables = {} if weights == "all" else {layer: _table(layer, value) for layer, value in weights.items()}
+    biases = document.get("biases", 0)
     return Scheme(
-        name=name,
+        name=document.get("name", name),
         biases=None if biases == "all" else biases,
-        weights=None if weights == "all" else {layer: _choice(layer, value) for layer, value in layers.items()},
-        selector=selector,
-        head=head,
-        axes={layer: _axis(layer, value["axis"]) for layer, value in layers.items() if _has_axis(value)},
+        weights=None if weights == "all" else {layer: _choice(table) for layer, table in tables.items()},
+        selector=document.get("selector", "largest-norm"),
+        head=document.get("head", "train"),
+        axes={layer: table["axis"] for layer, table in tables.items() if "axis" in table},
     )
 
 
-@rule("SCHEME-I2", "SCHEME-C2", "SCHEME-C3")
-def _choice(layer: str, value: Any) -> float | tuple[int, ...]:
-    """A ratio, or a tuple of channels, from what the scheme says of a layer."""
-    if isinstance(value, Mapping):
-        for key in value:
-            require(
-                key in ("axis", "ratio", "channels"),
-                "SCHEME-I2",
-                f"{show(layer)} has the key {show(key)}",
-                'use axis and ratio or channels, and put a layer\'s name that has dots in quotes: "block1.expand"',
-            )
+@rule("SCHEME-I2")
+def _table(layer: str, value: Any) -> Mapping[str, Any]:
+    """What the scheme says of a layer, as the table that a ratio or a list alone stands for."""
+    if not isinstance(value, Mapping):
+        return {"channels" if isinstance(value, list) else "ratio": value}
+    for key in value:
         require(
-            ("ratio" in value) != ("channels" in value),
+            key in ("axis", "ratio", "channels"),
             "SCHEME-I2",
-            f"{show(layer)} has the keys {', '.join(value) or 'of nothing'}",
-            "give either ratio or channels",
+            f"{show(layer)} has the key {show(key)}",
+            'use axis, and ratio or channels; a name with dots goes in quotes, as "block1.expand"',
         )
-        value = value["ratio"] if "ratio" in value else value["channels"]
-    if isinstance(value, list):
-        good = all(type(channel) is int and channel >= 0 for channel in value) and bool(value)
-        require(
-            good and all(low < high for low, high in pairwise(value)),
-            "SCHEME-C3",
-            f"the channels of {show(layer)} are {show(value)}",
-            "give at least one, each once, in ascending order",
-        )
-        return tuple(value)
     require(
-        type(value) in (int, float) and 0 < value <= 1,
-        "SCHEME-C2",
-        f"the ratio of {show(layer)} is {show(value)}",
-        "give a number above 0 and at most 1, or a list of channels",
+        ("ratio" in value) != ("channels" in value),
+        "SCHEME-I2",
+        f"{show(layer)} has the keys {show(list(value))}",
+        "give either ratio or channels",
     )
-    return float(value)
-
-
-def _has_axis(value: Any) -> bool:
-    return isinstance(value, Mapping) and "axis" in value
-
-
-@rule("SCHEME-C5")
-def _axis(layer: str, axis: Any) -> str:
-    known = sorted(set(AXES.values()))
     require(
-        isinstance(axis, str) and axis in known,
-        "SCHEME-C5",
-        f"{show(layer)} is to be sliced along {show(axis)}",
-        f"slice along one of {', '.join(known)}",
+        isinstance(value.get("channels", []), list),
+        "SCHEME-I2",
+        f"the channels of {show(layer)} are {show(value.get('channels'))}",
+        "give a list",
     )
-    return str(axis)
+    return value
+
+
+def _choice(table: Mapping[str, Any]) -> float | tuple[int, ...]:
+    return tuple(table["channels"]) if "channels" in table else table["ratio"]
 
 
 # --- choosing channels -------------------------------------------------------------------------------------------
@@ -219,14 +229,9 @@ def chosen_channels(model: Model, scheme: Scheme, node: Node) -> I32 | None:
     choice = 1.0 if scheme.weights is None else scheme.weights.get(layer)
     if choice is None:
         return None
-    if isinstance(choice, float):
+    if not isinstance(choice, tuple):
         return SELECTORS[scheme.selector](_real_weight(model, node), channel_count(choice, channels))
-    require(
-        len(choice) > 0 and choice[0] >= 0 and choice[-1] < channels and all(a < b for a, b in pairwise(choice)),
-        "SCHEME-C3",
-        f"the channels of {layer} are {show(list(choice))}",
-        f"give at least one, each once, in ascending order, from 0 to {channels - 1}",
-    )
+    _check_channels(layer, choice, channels)
     return np.array(choice, np.int32)
 
 
@@ -246,12 +251,12 @@ def check_scheme(model: Model, scheme: Scheme) -> None:
             f"it has {near[0]}; say head for the classifier" if near else "it has a classifier only: say head",
         )
     for layer, axis in scheme.axes.items():
-        wanted = AXES[layers[layer]]
+        op = layers.get(layer, "")
         require(
-            axis == wanted,
+            axis == AXES.get(op),
             "SCHEME-C5",
-            f"{layer} is to be sliced along {axis!r}, and it is a {layers[layer]}",
-            f"slice along {wanted!r}",
+            f"{show(layer)} is to be sliced along {axis!r}, and it is {'a ' + op if op else 'no convolution'}",
+            f"slice along {AXES.get(op)!r}" if op else "name a layer in weights",
         )
     require(
         scheme.biases is None or scheme.biases <= len(layers),
@@ -306,21 +311,28 @@ def _slice(graph: Graph, layer: Node, channels: I32) -> Graph:
         type=Type((*graph[x].type.shape[:-1], len(channels)), "int8"),
         role="saved",
     )
-    update = graph.producers()[graph.updates[str(w)]]
+    require(
+        graph[x].type.shape[-1] == graph[w].type.shape[-1],
+        "SCHEME-C5",
+        f"{stem} flattens {x}, a map, and has no axis to slice along",
+        "train it in full, with ratio 1",
+    )
+    update = graph.producers()[graph.updates[w]]
     dw = update.operand("dw")
-    narrow = {dw} | {name for name in (*update.operands, *update.results) if graph[name].role == "state"}
+    assert dw is not None
+    narrow = {dw} | {name for name in update.operands if graph[name].role == "state"}
     narrow |= {graph.updates[name] for name in narrow if name in graph.updates}
     tensors = [listed, saved]
-    for name in narrow:
-        if name is not None:
-            tensors.append(replace(graph[name], type=Type((*graph[name].type.shape[:-1], len(channels)), "float32")))
-    for tensor in (listed, saved):
+    for tensor in tensors:
         require(
             tensor.name not in graph.tensors,
             "TRAIN-C3",
             f"two tensors are named {tensor.name}",
             "give each a name of its own",
         )
+    tensors += [
+        replace(graph[name], type=Type((*graph[name].type.shape[:-1], len(channels)), "float32")) for name in narrow
+    ]
     nodes = []
     for node in graph.nodes:
         if node.function == layer.function and node.operand("w") == w:
