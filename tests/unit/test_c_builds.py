@@ -2,7 +2,7 @@
 
 import check_c
 import pytest
-from check_c import COMPILERS, SOURCES, Compiler
+from compilers import COMPILERS, SOURCES, Compiler
 
 
 def usable(compiler: Compiler) -> Compiler:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import check_c
+import compilers
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from goldgrad.numerics import same_bits
 from goldgrad.ops import FUNCTIONS, Type
 
 PROTOTYPE = re.compile(r"^(\w+) (gg_\w+)\(([^;]*)\);", re.MULTILINE)
-HEADERS = {path.stem: path.read_text() for path in check_c.HEADERS}
+HEADERS = {path.stem: path.read_text() for path in compilers.HEADERS}
 PROTOTYPES = {
     name: (header, returns, [" ".join(parameter.split()) for parameter in parameters.split(",")])
     for header, text in HEADERS.items()
@@ -204,7 +205,7 @@ def functions_of(source):
 
 
 @pytest.mark.rules("ABI-M3")
-@pytest.mark.parametrize("source", check_c.SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", compilers.SOURCES, ids=lambda path: path.stem)
 def test_no_function_calls_itself_and_no_array_has_a_variable_length(source):
     bodies = functions_of(source.read_text())
     assert bodies
@@ -216,8 +217,8 @@ def test_no_function_calls_itself_and_no_array_has_a_variable_length(source):
             reached |= front
         assert name not in reached
     assert "alloca" not in source.read_text()
-    compiler = next(compiler for compiler in check_c.COMPILERS if not compiler.missing)
-    strict = check_c.Compiler(compiler.name, (*compiler.command, "-Wvla"), compiler.board)
+    compiler = next(compiler for compiler in compilers.COMPILERS if not compiler.missing)
+    strict = compilers.Compiler(compiler.name, (*compiler.command, "-Wvla"), compiler.board)
     assert check_c.check(strict, [source], headers=False) == []
 
 
@@ -225,8 +226,8 @@ def test_no_function_calls_itself_and_no_array_has_a_variable_length(source):
 def test_a_variable_length_is_found(tmp_path):
     path = tmp_path / "kernel.c"
     path.write_text("int f(int n) {\n    int v[n];\n    v[0] = n;\n    return v[0];\n}\n")
-    compiler = next(compiler for compiler in check_c.COMPILERS if not compiler.missing)
-    strict = check_c.Compiler(compiler.name, (*compiler.command, "-Wvla"), compiler.board)
+    compiler = next(compiler for compiler in compilers.COMPILERS if not compiler.missing)
+    strict = compilers.Compiler(compiler.name, (*compiler.command, "-Wvla"), compiler.board)
     (fault,) = check_c.check(strict, [path], headers=False)
     assert "vla" in fault
 
@@ -253,11 +254,11 @@ def test_subnormals_are_kept_and_the_rounding_mode_is_left_alone():
 
 @pytest.mark.rules("ABI-N2")
 def test_flags_forbid_contraction_and_fast_math():
-    build = Path(check_c.__file__).with_name("ffi.py").read_text()
+    build = Path(compilers.__file__).with_name("ffi.py").read_text()
     for flag in ("-ffp-contract=off", "-fno-fast-math"):
-        assert flag in check_c.FLAGS
+        assert flag in compilers.FLAGS
         assert f'"{flag}"' in build
-    assert all("-ffast-math" not in compiler.command for compiler in check_c.COMPILERS)
+    assert all("-ffast-math" not in compiler.command for compiler in compilers.COMPILERS)
 
 
 def test_the_calls_of_this_file_are_legal():
