@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/done
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/pytest -n $(JOBS)
-C_FILES := $(shell find kernels_c -name '*.[ch]')
+C_FILES := $(sort $(shell find kernels_c -name '*.[ch]'))
 
 # What the installed package is made of: the rest of refimpl/ is used where it lies. Folders tell of deleted files.
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard kernels_c/python/*.py) $(shell find kernels_c/include kernels_c/src)
@@ -36,20 +36,20 @@ oracle: $(DONE)/oracle ## compare every gradient with PyTorch's in float64
 	$(PYTEST) tests/oracle
 
 deep: $(DONE)/test ## run the property tests with many more examples
-	$(PYTEST) --hypothesis-profile=deep tests/property
+	HYPOTHESIS_PROFILE=deep $(PYTEST) tests/property
 
 lint: $(DONE)/lint ## style, types and common faults of Python and C, and a strict build by every compiler
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	$(BIN)/clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=c11 -ffreestanding -Ikernels_c/include
+	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	@$(BIN)/clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=c11 -ffreestanding -Ikernels_c/include
 	$(BIN)/python kernels_c/python/check_c.py
 
 format: $(DONE)/lint ## rewrite Python and C in the project's layout
 	$(BIN)/ruff check --fix --select I
 	$(BIN)/ruff format
-	$(BIN)/clang-format -i $(C_FILES)
+	@$(BIN)/clang-format -i $(C_FILES)
 
 sanitize: $(DONE)/test ## run the tests of the C kernels under the address and undefined-behaviour sanitizers
 	$(BIN)/python kernels_c/python/sanitize.py -n $(JOBS)
