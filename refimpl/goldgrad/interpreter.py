@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import require
+from .errors import ConstraintError
 from .graph import Graph, Node
 from .memory.liveness import lives
 from .memory.sharing import Placement, check_placement
@@ -31,9 +31,11 @@ def reference(function: str, *operands: Array | None, **attributes: Any) -> tupl
 def check_feeds(graph: Graph, feeds: Mapping[str, Array]) -> None:
     """Every tensor from outside is fed, with its type; otherwise an error names it."""
     for tensor in graph.outside():
-        require(tensor.name in feeds, "TRAIN-I1", f"{tensor.name} is not fed", f"feed {tensor.type}")
+        if tensor.name not in feeds:
+            raise ConstraintError("TRAIN-I1", f"{tensor.name} is not fed", f"feed {tensor.type}")
         given = Type.of(feeds[tensor.name])
-        require(given == tensor.type, "TRAIN-I1", f"{tensor.name} is fed {given}", f"feed {tensor.type}")
+        if given != tensor.type:
+            raise ConstraintError("TRAIN-I1", f"{tensor.name} is fed {given}", f"feed {tensor.type}")
 
 
 def run(graph: Graph, feeds: Mapping[str, Array], provider: Provider = reference) -> dict[str, Array]:
@@ -57,7 +59,8 @@ def _compute(graph: Graph, node: Node, values: Mapping[str, Array], provider: Pr
     computed = {name: value for name, value in zip(node.outputs, results, strict=True) if name is not None}
     for name, value in computed.items():
         given, wanted = Type.of(value), graph[name].type
-        require(given == wanted, "TRAIN-I2", f"{node.function} gives {given} for {name}", f"give {wanted}")
+        if given != wanted:
+            raise ConstraintError("TRAIN-I2", f"{node.function} gives {given} for {name}", f"give {wanted}")
     return computed
 
 

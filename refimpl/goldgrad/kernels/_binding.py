@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -117,16 +118,24 @@ def window(
     }
 
 
+Items = tuple[tuple[str, Any], ...]
 CODES = {"x_zero": 0, "y_zero": 0, "lo": -128, "hi": 127}
 """Attributes that are codes, with what stands for one that a function does not have."""
 
 
 def windowed(struct: str, in_hw: Pair, kernel: Pair, attributes: dict[str, Any], **sizes: int) -> Any:
-    """Build the parameters of an operator with a window: geometry and codes from the attributes, and ``sizes``."""
+    """Parameters of an operator with a window: geometry and codes from the attributes, and ``sizes``."""
+    return _windowed(struct, tuple(in_hw), tuple(kernel), tuple(attributes.items()), tuple(sizes.items()))
+
+
+@lru_cache(maxsize=1024)
+def _windowed(struct: str, in_hw: Pair, kernel: Pair, items: Items, sizes: Items) -> Any:
+    """Build them once: C only reads them, and a training step asks for the same again and again."""
+    attributes = dict(items)
     geometry = {k: attributes[k] for k in ("stride", "pad", "dilation") if k in attributes}
     fields = {name for name, _ in ffi.typeof(struct).fields}
     codes = {k: attributes.get(k, default) for k, default in CODES.items() if k in fields}
-    return ffi.new(f"{struct} *", {"window": window(in_hw, kernel, **geometry), **codes, **sizes})
+    return ffi.new(f"{struct} *", {"window": window(in_hw, kernel, **geometry), **codes, **dict(sizes)})
 
 
 __all__ = ["KERNELS", "Scratch", "binds", "call", "ffi", "lib", "namespace", "pixels", "pointer", "run", "samples"]

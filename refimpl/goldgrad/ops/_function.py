@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
 Shape = tuple[int, ...]
+DTYPE_NAMES = {np.dtype(name).str: name for name in ("int8", "uint8", "int32", "float32")}
+"""The types of the operators' arrays; looked up because asking NumPy for a name takes longer than a small kernel."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Type:
     @staticmethod
     def of(array: Any) -> Type:
         """The type of a NumPy array."""
-        return Type(tuple(array.shape), str(array.dtype))
+        return Type(array.shape, DTYPE_NAMES.get(array.dtype.str) or str(array.dtype))
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
@@ -96,7 +99,7 @@ def function(
         FUNCTIONS[name] = Function(
             name=name,
             run=run,
-            types=types,
+            types=_remember(types),
             inputs=tuple(n.rstrip("?") for n in names_in),
             outputs=tuple(n.rstrip("?") for n in names_out),
             optional=frozenset(n[:-1] for n in (*names_in, *names_out) if n.endswith("?")),
@@ -106,6 +109,20 @@ def function(
         return run
 
     return enter
+
+
+def _remember(types: Callable[..., tuple[Type, ...]]) -> Callable[..., tuple[Type, ...]]:
+    """``types``, computed once for given operands and attributes: a training step asks for the same again and again."""
+    cached = lru_cache(maxsize=1024, typed=True)(types)
+
+    @wraps(types)
+    def remembered(*operands: Any, **attributes: Any) -> tuple[Type, ...]:
+        try:
+            return cached(*operands, **attributes)
+        except TypeError:  # an attribute that cannot be looked up, or one too many or too few
+            return types(*operands, **attributes)
+
+    return remembered
 
 
 def _aliases(table: str) -> Iterator[Alias]:
