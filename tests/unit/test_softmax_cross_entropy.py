@@ -93,7 +93,7 @@ class Sample:
     dq_error: list[mpmath.mpf]
 
 
-EXP_ULPS, LOG_ULPS = 1, 1
+EXP_ULPS = LOG_ULPS = 0.9
 """The bounds of NUM-N10 and NUM-N11."""
 
 
