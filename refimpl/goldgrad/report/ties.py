@@ -18,9 +18,9 @@ def show_table() -> int:
     """Print the operators and the other pages, with how many of their rules are tied."""
     operators, others = table(scan(checkout()))
     grid = Table("operator", title="Operators", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("rules", "in Python", "in header", "tested"):
+    for heading in ("specified", "interpreted", "promised in C", "tested"):
         grid.add_column(heading, justify="right")
-    for heading in ("functions", "in C", "property-tested"):
+    for heading in ("functions", "C", "property-tested"):
         grid.add_column(heading)
     for row in operators:
         grid.add_row(
@@ -32,7 +32,7 @@ def show_table() -> int:
             _part(row.properties, row.functions),
         )
     pages = Table("page", title="Other pages", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("rules", "implemented", "in header", "tested"):
+    for heading in ("specified", "implemented", "promised in C", "tested"):
         pages.add_column(heading, justify="right")
     for row in others:
         pages.add_row(row.name, str(row.rules), *_counts(row))
