@@ -1,0 +1,86 @@
+"""Sizes of the operators with a window, within the budget of work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...numerics import F32
+from ...ops._window import Pair, Window
+from ..strategies import WORK, Draw, Flavour
+
+STEPS = 500
+"""Steps that the reference takes one after another in an ordinary case."""
+
+MOST_WHOLE = 2**15
+"""A multiplier up to which means of small whole numbers stay exact in float32."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of one window; ``geometry`` is stride, padding and dilation as attributes."""
+
+    batch: int
+    in_hw: Pair
+    out_hw: Pair
+    kernel: Pair
+    geometry: dict[str, Any]
+
+    @property
+    def taps(self) -> int:
+        """Taps of the kernel."""
+        return math.prod(self.kernel)
+
+    @property
+    def work(self) -> int:
+        """Multiply-accumulates a channel."""
+        return self.batch * math.prod(self.out_hw) * self.taps
+
+    def channels(self, d: Draw) -> int:
+        """A number of channels that the budget of work allows."""
+        return d.count(max(1, WORK // self.work))
+
+
+def any_window(d: Draw) -> Sizes:
+    """Any legal window."""
+    return _sizes(d.batch(), d.window())
+
+
+def pool_window(d: Draw) -> Sizes:
+    """A window each of whose outputs meets a pixel: where one does not, padding and dilation are made smaller."""
+    batch, window = d.batch(), d.window()
+    if Window(**window).unmet() is not None:
+        (ih, iw), (kh, kw), pad = window["in_hw"], window["kernel"], window["pad"]
+        rows = (kh - 1, kh - 1) if kh > ih else (min(pad[0], kh - 1), min(pad[1], kh - 1))
+        columns = (kw - 1, kw - 1) if kw > iw else (min(pad[2], kw - 1), min(pad[3], kw - 1))
+        window |= {"pad": rows + columns, "dilation": (1, 1)}
+    s = _sizes(batch, dict(window))
+    if d.flavour is Flavour.WHOLE and math.lcm(*met(s)) > MOST_WHOLE:
+        (ih, iw), (kh, kw) = window["in_hw"], window["kernel"]
+        kernel = (min(kh, ih), min(kw, iw))
+        s = _sizes(batch, {**window, "kernel": kernel, "pad": (0, 0, 0, 0), "dilation": (1, 1)})
+    return s
+
+
+def _sizes(batch: int, window: dict[str, Any]) -> Sizes:
+    out_hw = Window(**window).out_hw
+    in_hw, kernel = window.pop("in_hw"), window.pop("kernel")
+    return Sizes(batch, in_hw, out_hw, kernel, window)
+
+
+def met(s: Sizes) -> set[int]:
+    """How many pixels of the map an output's window meets, over all outputs."""
+    count = np.zeros(s.out_hw, int)
+    for _, at, _ in Window(s.in_hw, s.kernel, **s.geometry).taps():
+        count[at] += 1
+    return set(count.flat)
+
+
+def share(d: Draw, s: Sizes) -> F32:
+    """A mean's multiplier; whole for every number of pixels that a window meets, if that is asked for."""
+    if d.flavour is Flavour.WHOLE:
+        return np.array([math.lcm(*met(s))], np.float32)
+    return d.multipliers(1)

@@ -1,0 +1,26 @@
+"""Cases of avg_pool2d (specs/ops/avg_pool2d.md)."""
+
+from __future__ import annotations
+
+from ..case import Case
+from ..strategies import Draw, cases_of
+from ._window import pool_window, share
+
+
+@cases_of("avg_pool2d.forward")
+def forward(d: Draw) -> Case:
+    """Any window whose outputs all meet the map, so that the number of pixels in a mean varies."""
+    s = pool_window(d)
+    x, m = d.codes((s.batch, *s.in_hw, s.channels(d))), d.multipliers(1)
+    codes = {"x_zero": d.zero_point(), **d.output_codes()}
+    return Case("avg_pool2d.forward", (x, m), {"kernel": s.kernel, **codes, **s.geometry})
+
+
+@cases_of("avg_pool2d.vjp_x")
+def vjp_x(d: Draw) -> Case:
+    """Any mask; the chain starts from nothing or from somewhere."""
+    s = pool_window(d)
+    count = s.channels(d)
+    pixels = (s.batch, *s.out_hw)
+    arrays = (d.floats((*pixels, count)), d.masks(pixels, count), share(d, s), d.perhaps((s.batch, *s.in_hw, count)))
+    return Case("avg_pool2d.vjp_x", arrays, {"in_hw": s.in_hw, "kernel": s.kernel, **s.geometry})

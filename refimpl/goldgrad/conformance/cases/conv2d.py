@@ -1,0 +1,43 @@
+"""Cases of conv2d (specs/ops/conv2d.md)."""
+
+from __future__ import annotations
+
+from ..case import Case
+from ..strategies import WORK, Draw, cases_of
+from ._window import STEPS, Sizes, any_window
+
+
+def channels(d: Draw, s: Sizes) -> tuple[int, int]:
+    """Output and input channels."""
+    out_c = d.count(max(1, min(WORK // s.work, STEPS // s.taps)))
+    return out_c, d.count(max(1, WORK // (s.work * out_c)))
+
+
+@cases_of("conv2d.forward")
+def forward(d: Draw) -> Case:
+    """Any window, biases up to where an accumulator could overflow."""
+    s = any_window(d)
+    (out_c, in_c), x_zero = channels(d, s), d.zero_point()
+    x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
+    arrays = (x, w, d.biases(w, x_zero), d.multipliers(out_c, s.taps * in_c))
+    return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
+
+
+@cases_of("conv2d.vjp_x")
+def vjp_x(d: Draw) -> Case:
+    """Any window; the chain starts from nothing or from somewhere."""
+    s = any_window(d)
+    out_c, in_c = channels(d, s)
+    g, w = d.floats((s.batch, *s.out_hw, out_c)), d.weights((out_c, *s.kernel, in_c))
+    arrays = (g, w, d.perhaps((s.batch, *s.in_hw, in_c)))
+    return Case("conv2d.vjp_x", arrays, {"in_hw": s.in_hw, **s.geometry})
+
+
+@cases_of("conv2d.vjp_w")
+def vjp_w(d: Draw) -> Case:
+    """Any window; the chain starts from nothing or from somewhere."""
+    s = any_window(d)
+    out_c, in_c = channels(d, s)
+    g, x = d.floats((s.batch, *s.out_hw, out_c)), d.codes((s.batch, *s.in_hw, in_c))
+    arrays = (g, x, d.perhaps((out_c, *s.kernel, in_c)))
+    return Case("conv2d.vjp_w", arrays, {"x_zero": d.zero_point(), "kernel": s.kernel, **s.geometry})

@@ -1,0 +1,39 @@
+"""Cases of depthwise_conv2d (specs/ops/depthwise_conv2d.md)."""
+
+from __future__ import annotations
+
+from ..case import Case
+from ..strategies import Draw, cases_of
+from ._window import any_window
+
+
+@cases_of("depthwise_conv2d.forward")
+def forward(d: Draw) -> Case:
+    """Any window, biases up to where an accumulator could overflow."""
+    s = any_window(d)
+    count, x_zero = s.channels(d), d.zero_point()
+    x, w = d.codes((s.batch, *s.in_hw, count)), d.weights((*s.kernel, count))
+    arrays = (x, w, d.biases(w.transpose(2, 0, 1), x_zero), d.multipliers(count, s.taps))
+    return Case("depthwise_conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
+
+
+@cases_of("depthwise_conv2d.vjp_x")
+def vjp_x(d: Draw) -> Case:
+    """Any window; the chain starts from nothing or from somewhere."""
+    s = any_window(d)
+    count = s.channels(d)
+    g, w = d.floats((s.batch, *s.out_hw, count)), d.weights((*s.kernel, count))
+    arrays = (g, w, d.perhaps((s.batch, *s.in_hw, count)))
+    return Case("depthwise_conv2d.vjp_x", arrays, {"in_hw": s.in_hw, **s.geometry})
+
+
+@cases_of("depthwise_conv2d.vjp_w")
+def vjp_w(d: Draw) -> Case:
+    """Any window, dense or a slice of the channels; the chain starts from nothing or from somewhere."""
+    s = any_window(d)
+    count = s.channels(d)
+    chosen = d.channels(count) if d.chance() else None
+    kept = count if chosen is None else chosen.size
+    g, x = d.floats((s.batch, *s.out_hw, count)), d.codes((s.batch, *s.in_hw, kept))
+    arrays = (g, x, d.perhaps((*s.kernel, kept)), chosen)
+    return Case("depthwise_conv2d.vjp_w", arrays, {"x_zero": d.zero_point(), "kernel": s.kernel, **s.geometry})

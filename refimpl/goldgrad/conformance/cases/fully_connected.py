@@ -1,0 +1,38 @@
+"""Cases of fully_connected (specs/ops/fully_connected.md)."""
+
+from __future__ import annotations
+
+from ..case import Case
+from ..strategies import WORK, Draw, cases_of
+from ._window import STEPS
+
+
+def sizes(d: Draw) -> tuple[int, int, int]:
+    """Samples, output and input channels."""
+    batch, outputs = d.batch(), d.count(STEPS)
+    return batch, outputs, d.count(max(1, WORK // (batch * outputs)))
+
+
+@cases_of("fully_connected.forward")
+def forward(d: Draw) -> Case:
+    """Biases up to where an accumulator could overflow."""
+    (batch, outputs, inputs), x_zero = sizes(d), d.zero_point()
+    x, w = d.codes((batch, inputs)), d.weights((outputs, inputs))
+    arrays = (x, w, d.biases(w, x_zero), d.multipliers(outputs, inputs))
+    return Case("fully_connected.forward", arrays, {"x_zero": x_zero, **d.output_codes()})
+
+
+@cases_of("fully_connected.vjp_x")
+def vjp_x(d: Draw) -> Case:
+    """The chain starts from nothing or from somewhere."""
+    batch, outputs, inputs = sizes(d)
+    arrays = (d.floats((batch, outputs)), d.weights((outputs, inputs)), d.perhaps((batch, inputs)))
+    return Case("fully_connected.vjp_x", arrays)
+
+
+@cases_of("fully_connected.vjp_w")
+def vjp_w(d: Draw) -> Case:
+    """The chain starts from nothing or from somewhere."""
+    batch, outputs, inputs = sizes(d)
+    arrays = (d.floats((batch, outputs)), d.codes((batch, inputs)), d.perhaps((outputs, inputs)))
+    return Case("fully_connected.vjp_w", arrays, {"x_zero": d.zero_point()})

@@ -1,0 +1,22 @@
+"""Cases of sgd_update_bias (specs/ops/sgd_update_bias.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...numerics import INT32_MAX
+from ..case import Case
+from ..strategies import Draw, cases_of
+from .sgd_update_weight import steps
+
+
+@cases_of("sgd_update_bias.update")
+def update(d: Draw) -> Case:
+    """Biases at, near and far from their limits, which may be 0 or INT32_MAX."""
+    count = d.count(600)
+    limit = d.integers((count,), 0, d.of((INT32_MAX, INT32_MAX, 1000)), "int32")
+    wide = limit.astype(np.int64)
+    inside = d.random.integers(-wide - 1, wide + 1)
+    near = {"low": -wide - 1, "high": wide, "any": inside, "zero": 0 * wide}[d.of(("zero", "any", "low", "high"))]
+    lr, q, db = steps(d, (count,), (count,))
+    return Case("sgd_update_bias.update", (near.astype(np.int32), db, q, limit, lr))

@@ -1,0 +1,77 @@
+"""Cases of the weight updates (specs/ops/sgd_update_weight.md and the pages of its variants)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...numerics import F32, Array
+from ...ops._function import Shape
+from ...ops._weight_slice import scale_axis
+from ..case import Case
+from ..strategies import Draw, cases_of
+
+Operands = dict[str, Array | None]
+
+
+def layout(d: Draw) -> Shape:
+    """OHWI, OI or HWC."""
+    axes = d.of(("OI", "OHWI", "HWC"))
+    if axes == "OI":
+        return d.count(40), d.count(600)
+    if axes == "HWC":
+        return d.whole(1, 5), d.whole(1, 5), d.count(600)
+    return d.count(40), d.whole(1, 3), d.whole(1, 3), d.count(60)
+
+
+def operands(d: Draw) -> Operands:
+    """What every weight update has: a step of any size, or one near a weight's rounding boundaries."""
+    shape = layout(d)
+    channels = d.channels(shape[-1]) if d.chance() else None
+    compact = shape if channels is None else (*shape[:-1], channels.size)
+    lr, q, dw = steps(d, (shape[scale_axis(shape)],), compact)
+    return {"w": d.weights(shape), "dw": dw, "q": q, "lr": lr, "channels": channels}
+
+
+def steps(d: Draw, scales: Shape, gradient: Shape) -> tuple[F32, F32, F32]:
+    """Learning rate, factors and gradient: ordinary, all ties, or whatever hurts."""
+    kind = d.of(("ordinary", "ordinary", "ties", "hard"))
+    if kind == "ordinary":
+        return d.magnitudes((1,), -10, 0), d.magnitudes(scales, 0, 10), d.normal(gradient, d.whole(-4, 12))
+    if kind == "ties":
+        return d.magnitudes((1,), 0, 0), d.magnitudes(scales, 0, 0), d.halves(gradient)
+    return d.floats((1,)), d.floats(scales), d.floats(gradient)
+
+
+def case(function: str, given: Operands, **more: Any) -> Case:
+    """The case with its operands in the order of the function's table entry."""
+    return Case(function, ()).having(**given, **more)
+
+
+@cases_of("sgd_update_weight.update")
+def update(d: Draw) -> Case:
+    """Every layout, dense or a slice."""
+    return case("sgd_update_weight.update", operands(d))
+
+
+@cases_of("sgd_update_weight_master.update")
+def master(d: Draw) -> Case:
+    """A master copy near its weights' rounding boundaries, or anywhere."""
+    given = operands(d)
+    shape = d.shape_of(given["dw"])
+    copy = d.halves(shape) if d.chance() else d.floats(shape)
+    return case("sgd_update_weight_master.update", given, master=copy)
+
+
+@cases_of("sgd_update_weight_momentum.update")
+def momentum(d: Draw) -> Case:
+    """Any velocity."""
+    given = operands(d)
+    velocity, mu = d.floats(d.shape_of(given["dw"])), d.of((d.magnitudes((1,), -1, -1), d.floats((1,))))
+    return case("sgd_update_weight_momentum.update", given, velocity=velocity, mu=mu)
+
+
+@cases_of("sgd_update_weight_stochastic.update")
+def stochastic(d: Draw) -> Case:
+    """Any seed and step."""
+    seed, step = (d.integers((1,), -(2**31), 2**31 - 1, "int32") for _ in range(2))
+    return case("sgd_update_weight_stochastic.update", operands(d), seed=seed, step=step)

@@ -1,0 +1,96 @@
+"""Who can be put under the suite: something that runs functions of the operator table on memory it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..kernels import KERNELS, Scratch, call
+from ..numerics import Array
+from ..ops import FUNCTIONS
+
+
+class Provider(Protocol):
+    """An implementation of some functions of the operator table."""
+
+    name: str
+
+    def provides(self, function: str) -> bool:
+        """Whether it has the function; what it lacks is reported as not provided."""
+
+    def run(
+        self,
+        function: str,
+        inputs: Sequence[Array | None],
+        outputs: Sequence[Array | None],
+        scratch: Scratch,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Run the function on ``inputs`` and write its results into ``outputs``.
+
+        A result that nobody wants is None.  A result may share memory with an operand where the table of aliases
+        allows it.  ``scratch(size)`` gives scratch memory of exactly that size, poisoned.  Every array is a C-ordered
+        view of a :class:`~goldgrad.conformance.memory.Block`, so a provider with memory of its own can copy the
+        whole block to the device and back (``array.base``), guards included.
+        """
+
+
+class CKernels:
+    """goldgrad's own C kernels, through cffi."""
+
+    name = "c"
+
+    def provides(self, function: str) -> bool:
+        """Whether a C kernel is bound for the function."""
+        return function in KERNELS
+
+    def run(
+        self,
+        function: str,
+        inputs: Sequence[Array | None],
+        outputs: Sequence[Array | None],
+        scratch: Scratch,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Call C on the memory given."""
+        call(function, list(inputs), list(outputs), scratch, **attributes)
+
+
+class PythonKernels:
+    """Python callables, each called as the reference is: ``kernels[function](*inputs, **attributes)``.
+
+    A callable returns its results; they are copied into the outputs.  What ``kernels`` lacks, ``otherwise`` says.
+    """
+
+    def __init__(self, name: str, kernels: Mapping[str, Callable[..., Any]]) -> None:
+        self.name = name
+        self.kernels = kernels
+
+    def provides(self, function: str) -> bool:
+        """Whether there is a callable for the function."""
+        return function in self.kernels
+
+    def run(
+        self,
+        function: str,
+        inputs: Sequence[Array | None],
+        outputs: Sequence[Array | None],
+        scratch: Scratch,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Call, and copy the results out."""
+        results = self.kernels[function](*inputs, **attributes)
+        for output, result in zip(outputs, results if isinstance(results, tuple) else (results,), strict=True):
+            if output is not None:
+                output[...] = np.asarray(result).reshape(output.shape)
+
+
+def reference() -> PythonKernels:
+    """The reference under its own suite: what does not compare with it (adjointness, aliases) then judges it."""
+    return PythonKernels("reference", {name: entry.run for name, entry in FUNCTIONS.items()})
+
+
+PROVIDERS: dict[str, Callable[[], Provider]] = {"c": CKernels, "reference": reference}
+"""Providers by name."""
