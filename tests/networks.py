@@ -8,12 +8,12 @@ from goldgrad.models._network import Network
 
 
 def small_graph(batch: int = 1) -> Graph:
-    """Image, convolution, inverted bottleneck with a residual add, mean of the map, classifier."""
+    """Image, convolution, inverted bottleneck with a residual add, mean of the map, classifier, loss."""
     n = Network("small", {"x": (0.06, -3), "block.add.y": (0.09, 5)})
     x = n.image((batch, 6, 5, 1), 1 / 16, 0)
     x = n.conv("stem", x, 4, kernel=3, stride=2)
     x = n.inverted_bottleneck("block", x, expanded=6, outputs=4, kernel=3)
-    return n.builder.build((n.conv("classifier", n.global_average(x), 3, relu=False),))
+    return n.loss(n.classifier(n.global_average(x), 3))
 
 
 def small_model(seed: int = 0) -> Model:

@@ -32,7 +32,7 @@ _TENSOR = re.compile(
 )
 _ATTRIBUTE = re.compile(rf"(?P<name>[a-z][a-z0-9_]*)=(?:(?P<one>{_INTEGER})|\((?P<many>{_INTEGERS}),?\))")
 _CALL = re.compile(
-    r"(?P<function>[a-z0-9_]+\.[a-z0-9_]+)\((?P<operands>[^)]*)\)(?P<attributes>(?: [a-z][^:]*)?) : (?P<types>.+)"
+    r"(?P<function>[a-z0-9_]+\.[a-z0-9_]+)\((?P<operands>[^)]*)\)(?P<attributes>(?: [a-z][^:]*)?) *: +(?P<types>.+)"
 )
 
 
@@ -158,7 +158,7 @@ class _Parser:
             raise self.fault(f"has {len(given)} results and {len(types)} types", "give one type a result")
         for name, type_ in zip(given, types, strict=True):
             self.tensor(name, type_)
-        attributes = dict(self.attributes(call["attributes"]))
+        attributes = dict(self.attributes(call["attributes"].rstrip()))
         self.nodes.append(Node(call["function"], self.names(call["operands"]), results, attributes))
 
     def attributes(self, text: str) -> Iterator[tuple[str, Any]]:

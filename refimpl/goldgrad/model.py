@@ -149,9 +149,9 @@ def qas_bias(model: Model, bias: str, qas: bool = True) -> F32:
 
 @rule("MODEL-C7")
 def _qas(model: Model, parameter: str, scale: Array, qas: bool) -> F32:
+    trains = trainable_channels(model, model.layer_of(parameter))
     q = multiplier(1.0, scale * scale) if qas else np.ones(scale.shape, np.float32)
-    q = np.where(trainable_channels(model, model.layer_of(parameter)), q, np.float32(0))
-    good = (q == 0) | (np.isfinite(q) & (q >= np.finfo(np.float32).tiny))
+    good = ~trains | (np.isfinite(q) & (q >= np.finfo(np.float32).tiny))
     bad = int(np.argmin(good))
     require(
         bool(good.all()),
@@ -159,7 +159,7 @@ def _qas(model: Model, parameter: str, scale: Array, qas: bool) -> F32:
         f"channel {bad} of {parameter} has the scale {scale[bad]}, and 1 / scale^2 is {q[bad]}",
         "choose a scale between 2^-63 and 2^62",
     )
-    return q
+    return np.where(trains, q, np.float32(0))
 
 
 # --- accumulators ------------------------------------------------------------------------------------------------

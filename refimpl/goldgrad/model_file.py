@@ -301,7 +301,8 @@ def _float(digits: str) -> float:
 
 @rule("MODEL-I3")
 def _check_version(content: Any) -> None:
-    format_ = content.get("format") if isinstance(content, dict) else content
+    require(isinstance(content, dict), "MODEL-I3", f"the document is {show(content)}", "give a goldgrad model")
+    format_ = content.get("format")
     require(format_ == FORMAT, "MODEL-I3", f"the format is {show(format_)}", f"give a file of the format {FORMAT!r}")
     version = content.get("version")
     require(

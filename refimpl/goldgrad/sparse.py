@@ -116,9 +116,11 @@ def load_scheme(path: str | Path) -> Scheme:
         document = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise ConstraintError("SCHEME-I1", f"{path.name} cannot be read ({error.strerror})", remedy) from None
+    except UnicodeDecodeError as error:
+        raise ConstraintError("SCHEME-I1", f"byte {error.start} of {path.name} is not UTF-8", remedy) from None
     except RecursionError:
         raise ConstraintError("SCHEME-I1", f"{path.name} is nested too deep", remedy) from None
-    except ValueError as error:  # no UTF-8, no TOML, a number of thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         raise ConstraintError("SCHEME-I1", f"{path.name} is no TOML ({show(str(error))})", remedy) from None
     return parse_scheme(document, path.stem)
 
