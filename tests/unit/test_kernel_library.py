@@ -46,9 +46,7 @@ def test_a_library_that_cannot_be_loaded_is_named_with_a_remedy(monkeypatch, tmp
 
 def test_without_an_extension_module_the_library_beside_the_package_is_wanted(monkeypatch):
     monkeypatch.delenv("GOLDGRAD_KERNELS_LIB", raising=False)
-    monkeypatch.setitem(
-        sys.modules, "goldgrad._kernels", None
-    )  # what no Python.h at build time leads to
+    monkeypatch.setitem(sys.modules, "goldgrad._kernels", None)  # what no Python.h at build time leads to
     monkeypatch.setattr(_library, "__file__", "/nowhere/goldgrad/kernels/_library.py")
     with pytest.raises(GoldgradError, match=r"not built.*pip install"):
         _library._load()
