@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,3 +47,29 @@ def spec(
     if check:
         raise typer.Exit(ties.check())
     raise typer.Exit(ties.show_rule(rule) if rule else ties.show_table())
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(help="What to train: digits.")],
+    scheme: Annotated[str, typer.Option(help="What trains: full, sparse, bias, head, or a TOML file.")] = "sparse",
+    kernels: Annotated[
+        str, typer.Option(help="c: compare with the C kernels at every step; none: interpreter alone.")
+    ] = "c",
+    steps: Annotated[int, typer.Option(help="How many samples to train on, one a step.")] = 2000,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 0.02,
+    compare: Annotated[bool, typer.Option("--compare", help="All schemes, and no QAS, side by side, in C.")] = False,
+    picture: Annotated[Path, typer.Option(help="Where to draw the curve.")] = Path("out/digits.png"),
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """Train a network on real data, in the interpreter and through the C kernels."""
+    from rich.console import Console
+
+    from .report import digits
+
+    if model != "digits":
+        raise GoldgradError(f"there is no model {model!r} to run; use digits")
+    console = Console(highlight=False)
+    if compare:
+        raise typer.Exit(digits.compare(console, steps, rate, picture, json))
+    raise typer.Exit(digits.run(console, scheme, kernels, steps, rate, picture, json))

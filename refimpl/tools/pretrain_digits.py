@@ -3,7 +3,7 @@
 All arithmetic of the training is goldgrad's own (int8 forward, float32 backward in a named order, float32 master
 copies), run by the C kernels; what is around it is float64 element by element.  Usage::
 
-    python refimpl/tools/pretrain_digits.py [--epochs N] [--out FOLDER]
+    python refimpl/tools/pretrain_digits.py [--epochs N] [--rate R] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from goldgrad import kernels
 from goldgrad.interpreter import Provider
 from goldgrad.model import Model
+from goldgrad.model_file import save
 from goldgrad.models import digits
 from goldgrad.models.calibrate import RealParameters, calibrate
 from goldgrad.numerics import F64
@@ -81,15 +82,13 @@ def accuracy(model: Model, scans: digits.Scans, provider: Provider) -> float:
 def main() -> None:
     """Pre-train, print progress, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "goldgrad" / "models")
     arguments = parser.parse_args()
     scans = digits.pretraining_scans()
     for epoch, (model, loss) in enumerate(pretrain(scans, arguments.epochs, arguments.rate, kernels.run)):
         print(f"epoch {epoch + 1}: loss {loss:.4f}, accuracy {accuracy(model, scans, kernels.run):.4f}", flush=True)
-    from goldgrad.model_file import save
-
     save(model, arguments.out / "digits.json")
 
 

@@ -5,25 +5,38 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import GoldgradError
 from ..interpreter import Provider, reference
 from ..model import Model
+from ..model_file import load
 from ..models import digits
 from ..numerics import Array, same_bits
 from ..random import Stream
-from ..sparse import Scheme
+from ..sparse import BIAS_ONLY, FULL, HEAD, Scheme, load_scheme
 from ..training import Session
 
+TASK = (
+    f"pre-trained on {digits.PRETRAINING} upright scans of handwritten digits; learns, one scan a step, "
+    "other people's scans turned by a quarter"
+)
+SCHEMES = ("full", "sparse", "bias", "head")
+RATES_WITHOUT_QAS = (100.0, 300.0, 1000.0)
+"""Learning rates to try without quantization-aware scaling: steps on codes, so of another size."""
 SEED = 746
 """Order of the samples."""
+
+Progress = Callable[[int, float], None]
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass
 class Result:
-    """What a run found.  ``bit_exact`` is None where only one implementation ran."""
+    """What a run found.  ``bit_exact`` is None where only one implementation ran; ``compared`` counts values."""
 
     scheme: str
     steps: int
@@ -34,6 +47,7 @@ class Result:
     accuracy_after: float = 0.0
     loss: list[float] = field(default_factory=list)
     bit_exact: bool | None = None
+    compared: int = 0
     first_difference: str | None = None
     seconds: float = 0.0
 
@@ -42,15 +56,42 @@ class Result:
         """The run's name in tables and pictures."""
         return self.scheme if self.qas else f"{self.scheme}, no QAS"
 
+    @property
+    def gain(self) -> float:
+        """Accuracy after less before."""
+        return self.accuracy_after - self.accuracy_before
+
     def document(self) -> dict[str, Any]:
         """The content of ``--json``."""
         return asdict(self)
 
 
+def model() -> Model:
+    """The pre-trained network that goldgrad ships."""
+    return load(_PACKAGE / "models" / "digits.json")
+
+
+def scheme(name: str) -> Scheme:
+    """A scheme by name, or from a TOML file."""
+    named = {"full": FULL, "bias": BIAS_ONLY, "head": HEAD}
+    if name in named:
+        return named[name]
+    if name == "sparse":
+        return load_scheme(_PACKAGE / "schemes" / "digits-sparse.toml")
+    if not Path(name).exists():
+        raise GoldgradError(f"there is no scheme or file {name!r}; use {', '.join(SCHEMES)} or a TOML file")
+    return load_scheme(Path(name))
+
+
+def held_out_count() -> int:
+    """How many scans accuracy is measured on."""
+    return digits.HELD_OUT
+
+
 def accuracy(session: Session, scans: digits.Scans) -> float:
     """The share of scans whose largest logit is the label's (the first, where logits are equal)."""
     logits = session.predict(scans.feeds())["classifier.y"]
-    return float((logits.reshape(len(scans), -1).argmax(axis=1) == scans.labels).mean())
+    return float((logits.argmax(axis=1) == scans.labels).mean())
 
 
 def order(count: int, steps: int) -> Iterator[int]:
@@ -73,37 +114,51 @@ def first_difference(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> 
 
 
 def run(
-    model: Model,
-    scheme: Scheme,
+    network: Model, chosen: Scheme, steps: int, rate: float, kernels: bool = True, progress: Progress | None = None
+) -> Result:
+    """Train ``steps`` samples in the interpreter and, with ``kernels``, step by step beside it through C."""
+    from .. import kernels as c
+
+    return _train(network, chosen, steps, rate, (reference, c.run) if kernels else (reference,), True, progress)
+
+
+def run_c(
+    network: Model, chosen: Scheme, steps: int, rate: float, qas: bool = True, progress: Progress | None = None
+) -> Result:
+    """Train through the C kernels alone."""
+    from .. import kernels as c
+
+    return _train(network, chosen, steps, rate, (c.run,), qas, progress)
+
+
+def _train(
+    network: Model,
+    chosen: Scheme,
     steps: int,
     rate: float,
-    provider: Provider | None = None,
-    qas: bool = True,
-    progress: Callable[[int, float], None] = lambda step, loss: None,
+    providers: tuple[Provider, ...],
+    qas: bool,
+    progress: Progress | None,
 ) -> Result:
-    """Train ``steps`` samples in the interpreter and, step by step beside it, through ``provider``.
-
-    Without a provider the interpreter runs alone.
-    """
     start = time.perf_counter()
     train, held_out = digits.new_scans()
-    session = Session(model, scheme, reference, qas=qas)
-    other = Session(model, scheme, provider, qas=qas) if provider else None
+    sessions = [Session(network, chosen, provider, qas=qas) for provider in providers]
+    first, *others = sessions
     result = Result(
-        scheme.name, steps, qas, rate, session.trained_bytes, accuracy(other or session, held_out),
-        bit_exact=True if other else None,
+        chosen.name, steps, qas, rate, first.trained_bytes, accuracy(first, held_out), bit_exact=True if others else None
     )  # fmt: skip
     for step, index in enumerate(order(len(train), steps)):
         sample = train.sample(index)
-        outputs = session.step(sample, rate)
-        if other:
-            difference = first_difference(
-                {**outputs, **session.parameters}, {**other.step(sample, rate), **other.parameters}
-            )
+        outputs = first.step(sample, rate)
+        for other in others:
+            values = {**outputs, **first.parameters}
+            difference = first_difference(values, {**other.step(sample, rate), **other.parameters})
+            result.compared += sum(value.size for value in values.values())
             if difference and result.bit_exact:
                 result.bit_exact, result.first_difference = False, f"step {step}, {difference}"
         result.loss.append(float(outputs["loss"][0]))
-        progress(step, result.loss[-1])
-    result.accuracy_after = accuracy(session, held_out)
+        if progress:
+            progress(step, result.loss[-1])
+    result.accuracy_after = accuracy(first, held_out)
     result.seconds = time.perf_counter() - start
     return result

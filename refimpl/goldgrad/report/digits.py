@@ -1,0 +1,145 @@
+"""What ``goldgrad run digits`` shows: progress while it runs, then what was found, a picture, a JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..errors import GoldgradError
+from ..jobs import digits as job
+from .curve import draw
+
+KERNELS = ("c", "none")
+
+
+def run(
+    console: Console, scheme: str, kernels: str, steps: int, rate: float, picture: Path, document: Path | None
+) -> int:
+    """Train under one scheme, show what was found; 1 if the C kernels and the interpreter differ in a bit."""
+    _check(kernels, steps, rate, picture, document)
+    model, chosen = job.model(), job.scheme(scheme)
+    console.print(f"[bold]digits[/bold]: {job.TASK}")
+    with _progress(console, chosen.name, steps) as step:
+        result = job.run(model, chosen, steps, rate, kernels == "c", progress=step)
+    _write([result], picture, document, result.document())
+    console.print(_table([result], None))
+    console.print(_sparkline(result.loss))
+    console.print(_verdict(result))
+    console.print(f"picture: {picture}" + (f", JSON: {document}" if document else ""))
+    return 0 if result.bit_exact in (True, None) else 1
+
+
+def compare(console: Console, steps: int, rate: float, picture: Path, document: Path | None) -> int:
+    """Train under every scheme, and without quantization-aware scaling at its best rate, through the C kernels."""
+    _check("c", steps, rate, picture, document)
+    model, results = job.model(), []
+    console.print(f"[bold]digits[/bold]: {job.TASK}")
+    for name in job.SCHEMES:
+        with _progress(console, name, steps) as step:
+            results.append(job.run_c(model, job.scheme(name), steps, rate, progress=step))
+    without = []
+    for other_rate in job.RATES_WITHOUT_QAS:
+        with _progress(console, f"full, no QAS, rate {other_rate:g}", steps) as step:
+            without.append(job.run_c(model, job.scheme("full"), steps, other_rate, qas=False, progress=step))
+    results.append(max(without, key=lambda result: result.accuracy_after))
+    _write(results, picture, document, {"runs": [result.document() for result in [*results[:-1], *without]]})
+    console.print(_table(results, next(result for result in results if result.scheme == "full")))
+    rates = ", ".join(f"{r.rate:g}: {100 * r.accuracy_after:.1f} %" for r in without)
+    console.print(f"Without QAS the rate is the best of these (accuracy after): {rates}.")
+    console.print("Bits were not compared here: every run used the C kernels alone.")
+    console.print(f"picture: {picture}" + (f", JSON: {document}" if document else ""))
+    return 0
+
+
+def _check(kernels: str, steps: int, rate: float, *files: Path | None) -> None:
+    if kernels not in KERNELS:
+        raise GoldgradError(f"--kernels is {kernels!r}; use one of {', '.join(KERNELS)}")
+    if steps < 1:
+        raise GoldgradError(f"--steps is {steps}; give at least 1")
+    if not 0 < rate < float("inf"):
+        raise GoldgradError(f"--rate is {rate}; give a positive number")
+    for file in files:
+        if file is not None and file.is_dir():
+            raise GoldgradError(f"{file} is a folder; name a file")
+
+
+def _write(results: Sequence[job.Result], picture: Path, document: Path | None, content: object) -> None:
+    try:
+        draw(results, picture)
+        if document is not None:
+            document.parent.mkdir(parents=True, exist_ok=True)
+            document.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise GoldgradError(f"the result cannot be written ({error}); name another file") from None
+
+
+@contextmanager
+def _progress(console: Console, title: str, steps: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar in a terminal; elsewhere a line now and then."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=steps)
+        recent: list[float] = []
+
+        def step(index: int, loss: float) -> None:
+            recent.append(loss)
+            mean = sum(recent[-50:]) / len(recent[-50:])
+            bar.update(task, completed=index + 1, description=f"{title}: loss {mean:.3f}")
+            if not console.is_terminal and (index + 1) % max(1, steps // 4) == 0:
+                console.print(f"{title}: step {index + 1} of {steps}, loss {mean:.3f} (mean of the last 50)")
+
+        yield step
+
+
+def _table(results: Sequence[job.Result], full: job.Result | None) -> Table:
+    table = Table(caption=f"accuracy on {job.held_out_count()} held-out scans of the new task", caption_justify="left")
+    for column in (
+        "update",
+        "bytes trained",
+        "rate",
+        "steps",
+        "accuracy before",
+        "after",
+        "gain",
+        "of full",
+        "seconds",
+    ):
+        if column != "of full" or full:
+            table.add_column(column, justify="left" if column == "update" else "right")
+    for r in results:
+        row = [r.label, f"{r.trained_bytes:,}", f"{r.rate:g}", f"{r.steps:,}"]
+        row += [f"{100 * r.accuracy_before:.1f} %", f"{100 * r.accuracy_after:.1f} %", f"{100 * r.gain:+.1f}"]
+        row += [f"{100 * r.gain / full.gain:.0f} %"] if full else []
+        table.add_row(*row, f"{r.seconds:.1f}")
+    return table
+
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def _sparkline(loss: Sequence[float], width: int = 60) -> str:
+    """The loss curve in a line of text: means of equal stretches."""
+    count = min(width, len(loss))
+    edges = [round(i * len(loss) / count) for i in range(count + 1)]
+    means = [sum(loss[a:b]) / (b - a) for a, b in pairwise(edges)]
+    top = max(means) or 1.0
+    line = "".join(BARS[min(7, int(8 * mean / top))] for mean in means)
+    return f"loss {means[0]:.3f} {line} {means[-1]:.3f}"
+
+
+def _verdict(result: job.Result) -> str:
+    if result.bit_exact is None:
+        return "bit-exact: not compared (--kernels none: the interpreter ran alone)"
+    if result.bit_exact:
+        return (
+            f"[green]bit-exact[/green]: interpreter and C kernels agreed in every bit of {result.compared:,} "
+            f"values of weights, biases, logits and losses over {result.steps:,} steps"
+        )
+    return f"[red]not bit-exact[/red]: interpreter and C kernels differ, first at {result.first_difference}"
