@@ -14,8 +14,8 @@ Placement = Mapping[str, int]
 
 
 @rule("INP-S3")
-def legal_pairs(node: Node) -> set[tuple[str, str]]:
-    """Pairs (result, operand) of tensor names that may start at one address at this node.
+def legal_pairs(graph: Graph, node: Node) -> set[tuple[str, str]]:
+    """Pairs (result, operand) of tensor names that may start at one address at this node of ``graph``.
 
     A tensor that is given for several operands must be allowed for each.
     """
@@ -75,7 +75,7 @@ def _check_pair(graph: Graph, placement: Placement, life: Mapping[str, Life], on
         "move one, or the last reader before it",
     )
     require(
-        (later, earlier) in legal_pairs(node),
+        (later, earlier) in legal_pairs(graph, node),
         "INP-S3",
         f"{where}, and {node.function} may not write its result over that operand",
         "see the aliasing table of the operator",
