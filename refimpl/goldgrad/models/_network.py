@@ -8,6 +8,7 @@ from typing import Any
 
 from ..graph import Builder, Graph
 from ..ops import Type
+from ..ops._window import Pair
 
 Scales = dict[str, tuple[float, int]]
 """Scale and zero point of each activation by name."""
@@ -117,24 +118,43 @@ class Network:
         y = self.conv(f"{name}.project", y, outputs, relu=False)
         return self.add(f"{name}.add", x, y) if self.shape(x) == self.shape(y) else y
 
-    def global_average(self, x: str) -> str:
-        """The mean of each channel over the map, [N, 1, 1, C]."""
+    def average(self, name: str, x: str, kernel: Pair, stride: Pair) -> str:
+        """An average pool without padding."""
         b = self.builder
-        height, width = self.shape(x)[1:3]
-        m = b.outside("pool.m", Type((1,), "float32"), "constant")
-        scale, zero = self._q("pool.y")
+        m = b.outside(f"{name}.m", Type((1,), "float32"), "constant")
+        scale, zero = self._q(f"{name}.y")
         b.emit(
             "avg_pool2d.forward",
             (x, m),
-            ("pool.y", "pool.mask"),
+            (f"{name}.y", f"{name}.mask"),
             ("activation", "mask"),
             (scale, zero),
             x_zero=self._zero(x),
             y_zero=zero,
-            kernel=(height, width),
-            stride=(height, width),
+            kernel=kernel,
+            stride=stride,
         )
-        return "pool.y"
+        return f"{name}.y"
+
+    def global_average(self, x: str) -> str:
+        """The mean of each channel over the map, [N, 1, 1, C]."""
+        height, width = self.shape(x)[1:3]
+        return self.average("pool", x, (height, width), (height, width))
+
+    def maximum(self, name: str, x: str, kernel: Pair, stride: Pair) -> str:
+        """A maximum pool without padding; its result has the scale and zero point of x."""
+        tensor = self.builder.tensors[x]
+        assert tensor.scale is not None and tensor.zero_point is not None
+        self.builder.emit(
+            "max_pool2d.forward",
+            (x,),
+            (f"{name}.y", f"{name}.mask", f"{name}.index"),
+            ("activation", "mask", "saved"),
+            (tensor.scale, tensor.zero_point),
+            kernel=kernel,
+            stride=stride,
+        )
+        return f"{name}.y"
 
     def classifier(self, x: str, classes: int) -> str:
         """A fully connected layer without activation."""
