@@ -58,6 +58,11 @@ def split(x: Real, bits: int) -> tuple[Real, Real]:
     return high, round32(x - high)
 
 
+def polynomial(coefficients: list[Real], x: Real) -> Real:
+    """Sum of c x^k, lowest power first."""
+    return mp.fsum(c * x**k for k, c in enumerate(coefficients))
+
+
 def nodes(low: Real, high: Real) -> list[Real]:
     """Chebyshev nodes of [low, high], an even number: none at the middle, where a weight may vanish."""
     angles = [mp.pi * (i + mp.mpf(1) / 2) / NODES for i in range(NODES)]
@@ -70,9 +75,9 @@ def fit(target: Function, weight: Function, low: Real, high: Real, terms: int) -
     coefficients: list[Real] = []
     for done in range(terms):
         rows = mp.matrix([[weight(x) * x**k for k in range(done, terms)] for x in points])
-        rest = mp.matrix([weight(x) * (target(x) - mp.polyval(coefficients[::-1], x)) for x in points])
+        rest = mp.matrix([weight(x) * (target(x) - polynomial(coefficients, x)) for x in points])
         coefficients.append(round32(mp.lu_solve(rows, rest)[0]))  # overdetermined: least squares
-    error = [weight(x) * (target(x) - mp.polyval(coefficients[::-1], x)) for x in points]
+    error = [weight(x) * (target(x) - polynomial(coefficients, x)) for x in points]
     return coefficients, max(map(abs, error))
 
 
