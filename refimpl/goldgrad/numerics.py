@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import GoldgradError
 from .rules import rule
 
 F32 = npt.NDArray[np.float32]
@@ -25,6 +26,29 @@ Array = npt.NDArray[Any]
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 quiet = np.errstate(all="ignore")
 """Overflow, underflow and NaN are results here, not events: no NumPy warning."""
+
+
+def _f32(x: npt.ArrayLike) -> F32:
+    """x as float32 without changing it: a float32 array, or a Python number that float32 holds exactly."""
+    array = np.asarray(x)
+    return array if array.dtype == np.float32 else array.astype(np.float32)
+
+
+@rule("NUM-N12")
+@quiet
+def check_state() -> None:
+    """Raise unless float32 keeps subnormals and rounds to nearest even, in this thread, now."""
+    u = 2.0**-24
+    sums = np.add(_f32([1, 1, -1]), _f32([u, 1.5 * u, -1.5 * u]))
+    small = np.multiply(_f32([2.0**-126, 2.0**-149]), _f32([0.5, 1]))
+    if sums.tolist() != [1, 1 + 2 * u, -1 - 2 * u] or small.tolist() != [2.0**-127, 2.0**-149]:
+        raise GoldgradError(
+            "NUM-N12: this process flushes subnormals to zero or does not round to nearest; find the library that"
+            " changes the state of the FPU (built with -ffast-math, say) and import it after goldgrad, or not at all"
+        )
+
+
+check_state()
 
 
 @rule("NUM-N1")
@@ -156,6 +180,11 @@ def multiplier(numerator: npt.ArrayLike, denominator: npt.ArrayLike = 1.0) -> F3
     return (np.asarray(numerator, np.float64) / np.asarray(denominator, np.float64)).astype(np.float32)
 
 
+def rne_exact(x: npt.ArrayLike) -> F64:
+    """The nearest integer of a float64, ties to even: for constants made at compile time, not for the device."""
+    return np.rint(np.asarray(x, np.float64))
+
+
 def _hex(constants: str) -> tuple[float, ...]:
     return tuple(map(float.fromhex, constants.split()))
 
@@ -249,7 +278,7 @@ def codes_in_reach(codes: Array, at_one_end: Array, at_other_end: Array) -> Arra
 
 @rule("NUM-N17")
 @quiet
-def ulps(y: npt.ArrayLike, exact: npt.ArrayLike) -> F64:
+def error_in_ulps(y: npt.ArrayLike, exact: npt.ArrayLike) -> F64:
     """|y - exact| in units in the last place that float32 has at exact; 0 for two NaNs, and where both are infinite.
 
     exact is float64; where float32 has no number for it but an infinity, it counts as that.
@@ -259,14 +288,3 @@ def ulps(y: npt.ArrayLike, exact: npt.ArrayLike) -> F64:
     _, exponent = np.frexp(want)
     distance = np.abs(got - want) / np.ldexp(1.0, np.maximum(exponent, -125) - 24)
     return np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, distance)
-
-
-def _f32(x: npt.ArrayLike) -> F32:
-    """x as float32 without changing it: a float32 array, or a Python number that float32 holds exactly."""
-    array = np.asarray(x)
-    return array if array.dtype == np.float32 else array.astype(np.float32)
-
-
-def rne_exact(x: npt.ArrayLike) -> F64:
-    """The nearest integer of a float64, ties to even: for constants made at compile time, not for the device."""
-    return np.rint(np.asarray(x, np.float64))

@@ -1,6 +1,8 @@
 """specs/numerics.md, all but exp32 and log32"""
 
+import ctypes
 import math
+import platform
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import exact
-from goldgrad import numerics
+from goldgrad import GoldgradError, numerics
 from goldgrad.kernels import numerics as in_c
 from goldgrad.numerics import INT32_MAX, INT32_MIN, same_bits
 from numeric_cases import KINDS, LARGEST, SPECIAL, TINY, any_bits, f32, special_triples, triples
@@ -118,6 +120,26 @@ def test_subnormals_are_kept(provider):
     assert provider.add32(np.float32(TINY), np.float32(TINY)) == np.float32(2 * TINY)
     assert provider.fma32(np.float32(TINY), np.float32(3), np.float32(-TINY)) == np.float32(2 * TINY)
     assert provider.div32(np.float32(TINY), np.float32(TINY)) == 1
+
+
+UPWARD = {"x86_64": 0x800, "aarch64": 0x400000}
+"""FE_UPWARD of <fenv.h>."""
+
+
+@pytest.mark.rules("NUM-N12")
+@pytest.mark.skipif(
+    platform.system() != "Linux" or platform.machine() not in UPWARD, reason="knows fesetround on Linux only"
+)
+def test_another_rounding_mode_is_noticed():
+    libm = ctypes.CDLL(None)
+    numerics.check_state()
+    libm.fesetround(UPWARD[platform.machine()])
+    try:
+        with pytest.raises(GoldgradError, match="NUM-N12"):
+            numerics.check_state()
+    finally:
+        libm.fesetround(0)
+    numerics.check_state()
 
 
 # --- fma32, NUM-N3
@@ -443,19 +465,19 @@ def test_codes_in_reach():
 @pytest.mark.rules("NUM-N17")
 def test_ulps():
     one = 1.0
-    assert numerics.ulps(one + 2.0**-23, one) == 1
-    assert numerics.ulps(one - 2.0**-24, one) == 0.5
-    assert numerics.ulps(2.0, 2 - 2.0**-24) == 0.5  # the real result's binade decides
-    assert numerics.ulps(0.0, TINY / 4) == 0.25
-    assert numerics.ulps(3 * TINY, 2.0**-130) == 2.0**19 - 3
-    assert numerics.ulps(2.0**-126, 2.0**-126 - TINY / 2) == 0.5
-    assert numerics.ulps(math.inf, 1e39) == 0
-    assert numerics.ulps(LARGEST, 1e39) == math.inf
-    assert numerics.ulps(LARGEST, LARGEST + 2.0**102) == 0.25
-    assert numerics.ulps(math.inf, math.inf) == 0
-    assert numerics.ulps(math.inf, -math.inf) == math.inf
-    assert numerics.ulps(math.nan, math.nan) == 0
-    assert math.isnan(numerics.ulps(math.nan, 1.0))
+    assert numerics.error_in_ulps(one + 2.0**-23, one) == 1
+    assert numerics.error_in_ulps(one - 2.0**-24, one) == 0.5
+    assert numerics.error_in_ulps(2.0, 2 - 2.0**-24) == 0.5  # the real result's binade decides
+    assert numerics.error_in_ulps(0.0, TINY / 4) == 0.25
+    assert numerics.error_in_ulps(3 * TINY, 2.0**-130) == 2.0**19 - 3
+    assert numerics.error_in_ulps(2.0**-126, 2.0**-126 - TINY / 2) == 0.5
+    assert numerics.error_in_ulps(math.inf, 1e39) == 0
+    assert numerics.error_in_ulps(LARGEST, 1e39) == math.inf
+    assert numerics.error_in_ulps(LARGEST, LARGEST + 2.0**102) == 0.25
+    assert numerics.error_in_ulps(math.inf, math.inf) == 0
+    assert numerics.error_in_ulps(math.inf, -math.inf) == math.inf
+    assert numerics.error_in_ulps(math.nan, math.nan) == 0
+    assert math.isnan(numerics.error_in_ulps(math.nan, 1.0))
 
 
 # --- what C is compiled with, NUM-N13
