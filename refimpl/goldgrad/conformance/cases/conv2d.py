@@ -19,7 +19,7 @@ def forward(d: Draw) -> Case:
     s = any_window(d)
     (out_c, in_c), x_zero = channels(d, s), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
-    arrays = (x, w, d.biases(w, x_zero), d.multipliers(out_c, s.taps * in_c))
+    arrays = (x, w, d.biases(w, x_zero), d.multipliers(out_c, d.product_sum(s.taps * in_c)))
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 

@@ -13,7 +13,7 @@ def forward(d: Draw) -> Case:
     s = any_window(d)
     count, x_zero = s.channels(d), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, count)), d.weights((*s.kernel, count))
-    arrays = (x, w, d.biases(w.transpose(2, 0, 1), x_zero), d.multipliers(count, s.taps))
+    arrays = (x, w, d.biases(w.transpose(2, 0, 1), x_zero), d.multipliers(count, d.product_sum(s.taps)))
     return Case("depthwise_conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 

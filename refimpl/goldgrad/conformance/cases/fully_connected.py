@@ -18,7 +18,7 @@ def forward(d: Draw) -> Case:
     """Biases up to where an accumulator could overflow."""
     (batch, outputs, inputs), x_zero = sizes(d), d.zero_point()
     x, w = d.codes((batch, inputs)), d.weights((outputs, inputs))
-    arrays = (x, w, d.biases(w, x_zero), d.multipliers(outputs, inputs))
+    arrays = (x, w, d.biases(w, x_zero), d.multipliers(outputs, d.product_sum(inputs)))
     return Case("fully_connected.forward", arrays, {"x_zero": x_zero, **d.output_codes()})
 
 
