@@ -62,9 +62,7 @@ def main() -> int:
             continue
         faults = check(compiler, SOURCES)
         failed = failed or bool(faults)
-        print(
-            f"{compiler.name}: {len(SOURCES)} kernels,", f"{len(faults)} faults" if faults else "no fault", flush=True
-        )
+        print(f"{compiler.name}: {len(SOURCES)} kernels, {len(faults) or 'no'} faults", flush=True)
         print(*faults, sep="\n", end="\n" if faults else "")
     return int(failed)
 
