@@ -1,4 +1,4 @@
-"""How hypothesis searches: ``HYPOTHESIS_PROFILE=deep`` looks longer, ``CI=true`` draws the same cases each time."""
+"""How hypothesis searches: ``HYPOTHESIS_PROFILE`` is deep (longer) or quick; ``CI=true`` draws the same cases each time."""
 
 import os
 
@@ -12,5 +12,6 @@ settings.register_profile(
     print_blob=False,  # a failure prints a line to paste
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+settings.register_profile("quick", settings.get_profile("default"), max_examples=20)  # under sanitizers
 settings.register_profile("deep", settings.get_profile("default"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
