@@ -25,8 +25,10 @@ TASK = (
     "other people's scans turned by a quarter"
 )
 SCHEMES = ("full", "sparse", "bias", "head")
-RATES_WITHOUT_QAS = (100.0, 300.0, 1000.0)
+RATES_WITHOUT_QAS = (300.0, 600.0, 1000.0)
 """Learning rates to try without quantization-aware scaling: steps on codes, so of another size."""
+WITHOUT_QAS = ("full", "sparse", "bias")
+"""Schemes to train without quantization-aware scaling as well."""
 SEED = 746
 """Order of the samples."""
 
@@ -55,6 +57,11 @@ class Result:
     def label(self) -> str:
         """The run's name in tables and pictures."""
         return self.scheme if self.qas else f"{self.scheme}, no QAS"
+
+    @property
+    def title(self) -> str:
+        """The label, with the rate where it is not told by the label."""
+        return self.label if self.qas else f"{self.label}, {self.rate:g}"
 
     @property
     def gain(self) -> float:
@@ -144,9 +151,8 @@ def _train(
     train, held_out = digits.new_scans()
     sessions = [Session(network, chosen, provider, qas=qas) for provider in providers]
     first, *others = sessions
-    result = Result(
-        chosen.name, steps, qas, rate, first.trained_bytes, accuracy(first, held_out), bit_exact=True if others else None
-    )  # fmt: skip
+    before = accuracy(first, held_out)
+    result = Result(chosen.name, steps, qas, rate, first.trained_bytes, before, bit_exact=True if others else None)
     for step, index in enumerate(order(len(train), steps)):
         sample = train.sample(index)
         outputs = first.step(sample, rate)

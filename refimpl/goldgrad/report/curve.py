@@ -28,7 +28,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=[3, 2], layout="constrained")
     for result in results:
-        left.plot(range(1, result.steps + 1), smooth(result.loss), label=result.label, linewidth=1.2)
+        left.plot(range(1, result.steps + 1), smooth(result.loss), label=result.title, linewidth=1.2)
     left.set_xlabel("training step (one scan each)")
     left.set_ylabel(f"loss (mean over {WINDOW} steps)")
     left.set_ylim(bottom=0)
@@ -36,7 +36,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     positions = np.arange(len(results))
     right.barh(positions, [100 * r.accuracy_after for r in results], color="tab:blue", label="after")
     right.barh(positions, [100 * r.accuracy_before for r in results], color="tab:gray", label="before", height=0.4)
-    right.set_yticks(positions, [r.label for r in results])
+    right.set_yticks(positions, [r.title for r in results])
     right.invert_yaxis()
     right.set_xlim(0, 100)
     right.set_xlabel("accuracy on held-out scans, %")

@@ -37,22 +37,24 @@ def run(
 
 
 def compare(console: Console, steps: int, rate: float, picture: Path, document: Path | None) -> int:
-    """Train under every scheme, and without quantization-aware scaling at its best rate, through the C kernels."""
+    """Train under every scheme, with and without quantization-aware scaling, through the C kernels."""
     _check("c", steps, rate, picture, document)
     model, results = job.model(), []
     console.print(f"[bold]digits[/bold]: {job.TASK}")
     for name in job.SCHEMES:
         with _progress(console, name, steps) as step:
             results.append(job.run_c(model, job.scheme(name), steps, rate, progress=step))
-    without = []
-    for other_rate in job.RATES_WITHOUT_QAS:
-        with _progress(console, f"full, no QAS, rate {other_rate:g}", steps) as step:
-            without.append(job.run_c(model, job.scheme("full"), steps, other_rate, qas=False, progress=step))
-    results.append(max(without, key=lambda result: result.accuracy_after))
-    _write(results, picture, document, {"runs": [result.document() for result in [*results[:-1], *without]]})
-    console.print(_table(results, next(result for result in results if result.scheme == "full")))
-    rates = ", ".join(f"{r.rate:g}: {100 * r.accuracy_after:.1f} %" for r in without)
-    console.print(f"Without QAS the rate is the best of these (accuracy after): {rates}.")
+    full, tried = results[0], []
+    for name in job.WITHOUT_QAS:
+        for other_rate in (rate, *job.RATES_WITHOUT_QAS):
+            with _progress(console, f"{name}, no QAS, rate {other_rate:g}", steps) as step:
+                tried.append(job.run_c(model, job.scheme(name), steps, other_rate, qas=False, progress=step))
+        mine = [result for result in tried if result.scheme == name]
+        results += [mine[0], max(mine[1:], key=lambda result: result.accuracy_after)]
+    _write(results, picture, document, {"runs": [r.document() for r in (*results[: len(job.SCHEMES)], *tried)]})
+    console.print(_table(results, full))
+    rates = ", ".join(f"{r:g}" for r in job.RATES_WITHOUT_QAS)
+    console.print(f"Without QAS: at the same rate, then at the best of {rates}.")
     console.print("Bits were not compared here: every run used the C kernels alone.")
     console.print(f"picture: {picture}" + (f", JSON: {document}" if document else ""))
     return 0
