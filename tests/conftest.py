@@ -1,4 +1,4 @@
-"""How hypothesis searches: ``HYPOTHESIS_PROFILE`` is deep (longer) or quick; ``CI=true`` draws the same cases each time."""
+"""How hypothesis searches: ``HYPOTHESIS_PROFILE`` is deep or quick; with ``CI=true`` cases are the same each time."""
 
 import os
 
