@@ -146,7 +146,12 @@ def differentiate(forward: Graph, loss: str, optimizer: str = "sgd") -> Graph:
     gets a gradient.  ``optimizer`` is a name of :data:`~goldgrad.optimizers.OPTIMIZERS`.  Updates come last, in
     the order of the parameters' first use; ``passes/reorder.py`` moves them.
     """
-    require(loss in forward.outputs, "TRAIN-C4", f"{loss} is no output of {forward.name}", "name the loss")
+    require(
+        loss in forward.outputs and forward[loss].role == "loss",
+        "TRAIN-C4",
+        f"{loss} is no loss that {forward.name} gives",
+        "name an output of a loss function",
+    )
     builder = Differentiation(forward)
     for node in reversed(forward.nodes):
         wanted = any(name in builder.gradient or name == loss for name in node.results)

@@ -345,7 +345,11 @@ class Builder:
         """Append a call; ``quantization`` is scale and zero point of the first result."""
         node = Node(function, tuple(inputs), tuple(outputs), attributes)
         operands = [None if name is None else self.tensors[name].type for name in node.inputs]
-        types = node.definition.types(*operands, **attributes)
+        try:
+            types = node.definition.types(*operands, **attributes)
+        except ConstraintError as error:
+            where = f"{', '.join(node.results)} = {function}"
+            raise ConstraintError(error.rule, f"{where}: {error.fault}", error.remedy) from error
         for position, (result, type_, role) in enumerate(zip(node.outputs, types, roles, strict=True)):
             if result is not None:
                 require(

@@ -454,6 +454,7 @@ def _extract(archive: bytes, declared: _Declared) -> dict[str, Array]:
         f"its sha256 is {digest}, not the declared {show(declared.sha256)}",
         "copy both files again, or save the model again",
     )
+    require(archive[:4] == b"PK\3\4", "MODEL-I7", "it does not begin as a zip archive", SAVE_AGAIN)
     members = {f"{name}.npy": name for name in declared.arrays}
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as file:

@@ -290,6 +290,13 @@ def parameter_of(graph: Graph, name: str) -> str:
 def apply(model: Model, training: Graph, scheme: Scheme) -> tuple[Graph, dict[str, I32]]:
     """The full training graph reduced to the scheme, and the channel lists that its new constants hold."""
     check_scheme(model, scheme)
+    for node in model.convolutions():
+        require(
+            layer_name(node) not in (scheme.weights or {}) or node.operand("w") in training.updates,
+            "SCHEME-C4",
+            f"scheme {scheme.name} names the layer {layer_name(node)}, on which the loss does not depend",
+            "remove it from the scheme",
+        )
     chosen = {node.operand("w"): chosen_channels(model, scheme, node) for node in model.layers()}
     keep = {w for w, channels in chosen.items() if channels is not None} | set(trained_biases(model, scheme))
     updates = {old: new for old, new in training.updates.items() if parameter_of(training, old) in keep}

@@ -107,8 +107,11 @@ def test_good_graphs_are_given_back():
 
 @pytest.mark.rules("TRAIN-C4")
 def test_the_loss_must_be_an_output():
-    with pytest.raises(ConstraintError, match=r"^TRAIN-C4: los is no output of small; name the loss$"):
-        differentiate(GRAPH, "los")
+    for name in ("los", "classifier.y"):
+        with pytest.raises(
+            ConstraintError, match=f"^TRAIN-C4: {name} is no loss that small gives; name an output of a"
+        ):
+            differentiate(GRAPH, name)
 
 
 @pytest.mark.rules("TRAIN-C5")
@@ -133,6 +136,13 @@ def test_a_builder_refuses_a_second_tensor_of_one_name():
         b.outside("stem.w", Type((1,), "int8"), "weight")
     with pytest.raises(ConstraintError, match=r"TRAIN-C3: two tensors are named stem.y"):
         b.emit("quantize_input.from_uint8", ("image", "image.m"), ("stem.y",), ("activation",), x_zero=0, y_zero=0)
+
+
+def test_a_layer_without_a_mask_is_named_when_it_is_to_train():
+    blind = with_node(GRAPH, 2, outputs=("block.expand.y", None))
+    blind = blind.with_nodes(blind.nodes)
+    with pytest.raises(ConstraintError, match=r"block\.expand\.y\.acc = mask_scale\.forward: mask is None; give uint8"):
+        differentiate(validate(blind), "loss")
 
 
 @pytest.mark.rules("TRAIN-S8")

@@ -539,6 +539,11 @@ def test_members_that_should_not_be_there_or_are_missing():
 
 
 @pytest.mark.rules("MODEL-I7")
+def test_what_stands_before_the_archive():
+    refused("MODEL-I7", "it does not begin as a zip archive; save the model again", read, archive=b"#!\n" + ARCHIVE)
+
+
+@pytest.mark.rules("MODEL-I7")
 def test_members_that_collide():
     buffer = io.BytesIO(npz(arrays()))
     with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):

@@ -193,6 +193,21 @@ def test_a_layer_that_flattens_a_map_trains_in_full():
         apply(model, training, Scheme("mine", weights={"hidden": 0.25}))
 
 
+@pytest.mark.rules("SCHEME-C4")
+def test_a_layer_that_has_no_part_in_the_loss():
+    n = Network("branch", {})
+    x = n.conv("stem", n.image((1, 4, 4, 1), 1.0, 0), 4)
+    n.conv("aside", x, 4)
+    model = with_parameters(n.loss(n.classifier(x, 3)))
+    training = differentiate(model.graph, "loss")
+    for choice in (1.0, 0.25):
+        with pytest.raises(
+            ConstraintError, match=r"SCHEME-C4: .* the layer aside, on which the loss does not depend; rem"
+        ):
+            apply(model, training, Scheme("mine", weights={"aside": choice}))
+    assert not [name for name in apply(model, training, FULL)[0].updates if name.startswith("aside")]
+
+
 # --- choosing channels -------------------------------------------------------------------------------------------
 
 
@@ -318,9 +333,8 @@ def test_a_slice_saves_its_channels_only():
 
 
 @pytest.mark.rules("TRAIN-S7", "SCHEME-S4")
-@pytest.mark.parametrize("optimizer", ["sgd", "master", "momentum"])
+@pytest.mark.parametrize("optimizer", ["sgd", "master", "momentum"])  # stochastic: seeds count what trains (TRAIN-S12)
 def test_what_trains_gets_the_bits_of_the_full_update_and_the_rest_keeps_its_own(optimizer):
-    # (stochastic's draws are by an element's place in the whole weight; its seed, by the order of first use)
     full = Session(MODEL, FULL, optimizer=optimizer)
     sparse = Session(MODEL, SPARSE, optimizer=optimizer)
     full.step(sample(), 0.002)
