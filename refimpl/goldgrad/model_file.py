@@ -65,11 +65,11 @@ def load(path: str | Path) -> Model:
     """
     path = _json_path(path)
     arrays = path.with_suffix(".npz")
-    with _naming(path):
-        declared = _declare(_read(path, JSON_BYTES))
-    with _naming(arrays):
-        content = _extract(_read(arrays, declared.nbytes), declared)
-    with _naming(path):
+    with naming(path):
+        declared = _declare(read_bytes(path, JSON_BYTES))
+    with naming(arrays):
+        content = _extract(read_bytes(arrays, declared.nbytes), declared)
+    with naming(path):
         return _model(declared, content)
 
 
@@ -198,7 +198,7 @@ def _json_path(path: str | Path) -> Path:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Say in which file a fault is."""
     try:
         yield
@@ -207,7 +207,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 @rule("MODEL-I1", "MODEL-I5")
-def _read(path: Path, limit: int) -> bytes:
+def read_bytes(path: Path, limit: int) -> bytes:
     """The bytes of a file; one byte past ``limit`` is enough to refuse it."""
     try:
         require(path.is_file(), "MODEL-I1", "there is no such file", "give a model's .json, with its .npz beside it")
@@ -464,7 +464,7 @@ def _extract(archive: bytes, declared: _Declared) -> dict[str, Array]:
         raise
     except Exception as error:  # zipfile answers broken archives with a dozen kinds, down to OverflowError
         raise ConstraintError("MODEL-I7", f"the archive is broken ({show(str(error))})", SAVE_AGAIN) from None
-    return {name: _array(name, content[name], type_) for name, type_ in declared.arrays.items()}
+    return {name: npy_array(name, content[name], type_) for name, type_ in declared.arrays.items()}
 
 
 def _check_members(infos: list[zipfile.ZipInfo], members: Mapping[str, str], declared: _Declared) -> None:
@@ -492,7 +492,7 @@ def _check_members(infos: list[zipfile.ZipInfo], members: Mapping[str, str], dec
         require(filename in seen, "MODEL-I7", f"the member {filename} is missing", SAVE_AGAIN)
 
 
-def _array(name: str, content: bytes, type_: Type) -> Array:
+def npy_array(name: str, content: bytes, type_: Type) -> Array:
     """One array from an npy file of version 1.0, whose header must be the one of the declared type."""
     start = 10 + int.from_bytes(content[8:10], "little")
     header = content[10:start].decode("latin-1").rstrip()

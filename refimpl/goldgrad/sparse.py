@@ -21,7 +21,7 @@ import numpy as np
 
 from .errors import ConstraintError, require, show
 from .graph import Graph, Node, Tensor, validate
-from .model import Model, layer_name
+from .model import LAYERS, Model, layer_name
 from .numerics import F32, I32, chain, float32, mul32
 from .ops import Type
 from .passes.dce import eliminate_dead_code
@@ -235,6 +235,47 @@ def chosen_channels(model: Model, scheme: Scheme, node: Node) -> I32 | None:
         return SELECTORS[scheme.selector](_real_weight(model, node), channel_count(choice, channels))
     _check_channels(layer, choice, channels)
     return np.array(choice, np.int32)
+
+
+# --- the published count -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AnalyticBytes:
+    """What a scheme needs beside the forward pass, as its authors count it: no program needs exactly this."""
+
+    saved: int
+    weights: int
+    biases: int
+    masks: int
+
+    @property
+    def total(self) -> int:
+        """Their sum; a published scheme is named by the whole KB in it."""
+        return self.saved + self.weights + self.biases + self.masks
+
+
+@rule("SCHEME-S6")
+def analytic_bytes(forward: Graph, scheme: Scheme) -> AnalyticBytes:
+    """Trained weights, 4 a trained bias, saved inputs of trained slices, mask bits from the first trained bias on.
+
+    The head and the masks of additions are not counted.
+    """
+    layers = [node for node in forward.nodes if node.function in LAYERS][:-1]
+    first = 0 if scheme.biases is None else len(layers) - scheme.biases
+    saved = weights = biases = mask_bits = 0
+    for position, node in enumerate(layers):
+        x, w, y = (forward[str(node.operand("x"))], forward[str(node.operand("w"))], forward[str(node.result("y"))])
+        choice = 1.0 if scheme.weights is None else scheme.weights.get(layer_name(node))
+        if choice is not None:
+            channels = w.type.shape[-1]
+            k = len(choice) if isinstance(choice, tuple) else channel_count(choice, channels)
+            saved += x.nbytes // channels * k
+            weights += w.nbytes // channels * k
+        if position >= first:
+            biases += forward[str(node.operand("b"))].nbytes
+            mask_bits += y.nbytes
+    return AnalyticBytes(saved, weights, biases, -(-mask_bits // 8))
 
 
 # --- applying a scheme -------------------------------------------------------------------------------------------
