@@ -151,6 +151,7 @@ class Planted(CKernels):
     name = "planted"
 
     def __init__(self, before=None, after=None, scratch_bytes=0):
+        super().__init__()
         self.before, self.after, self.scratch_bytes = before, after, scratch_bytes
 
     def run(self, function, inputs, outputs, scratch, attributes):
@@ -336,6 +337,16 @@ def test_a_pasted_line_repeats_the_failure():
         command = [sys.executable, "-m", "goldgrad.conformance", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done
+
+
+def test_a_case_is_repeated_without_hypothesis():
+    program = (
+        "import sys; sys.modules['hypothesis'] = None\n"
+        "from goldgrad.conformance import repro\n"
+        "assert repro('bits conv2d.vjp_x g=float32[1,1,1,1]:1 w=int8[1,1,1,1]:3 dx0=None in_hw=[1,1]')\n"
+        "assert repro('conv2d.vjp_x g=float32[1,1,1,1]:1 w=int8[1,1,1,1]:3 dx0=None in_hw=[1,1]', 'reference')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # The suite is whole

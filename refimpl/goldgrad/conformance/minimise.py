@@ -74,9 +74,10 @@ def _plainer_arrays(array: Array, plain: int) -> Iterator[Array]:
         parts *= 2
     for at in busy[:16] if plain == 0 else ():
         value = array.flat[at]
-        for smaller in (1, -1, 2, -2) if array.dtype.kind in "if" else (1, 2):
-            if np.isnan(value) or abs(value) > abs(smaller) or value == -smaller < 0:
-                yield _with(array, np.array([at]), smaller)
+        sign = -1 if value < 0 else 1  # another sign could let an accumulator overflow (CONV-C6)
+        for smaller in (1, 2):
+            if np.isnan(value) or abs(value) > smaller:
+                yield _with(array, np.array([at]), sign * smaller)
         if array.dtype.kind == "i" and abs(int(value)) > 3:
             yield _with(array, np.array([at]), int(int(value) / 2))
 

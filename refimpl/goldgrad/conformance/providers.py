@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..kernels import KERNELS, Scratch, call
 from ..numerics import Array
 from ..ops import FUNCTIONS
+
+Scratch = Callable[[int], Array]
+"""Gives scratch memory of a size in bytes, aligned to 8 (ABI-C1, ABI-M1)."""
 
 
 class Provider(Protocol):
@@ -42,9 +44,14 @@ class CKernels:
 
     name = "c"
 
+    def __init__(self) -> None:
+        from .. import kernels  # another provider needs no C kernels of ours
+
+        self._kernels = kernels
+
     def provides(self, function: str) -> bool:
         """Whether a C kernel is bound for the function."""
-        return function in KERNELS
+        return function in self._kernels.KERNELS
 
     def run(
         self,
@@ -55,7 +62,7 @@ class CKernels:
         attributes: Mapping[str, Any],
     ) -> None:
         """Call C on the memory given."""
-        call(function, list(inputs), list(outputs), scratch, **attributes)
+        self._kernels.call(function, inputs, outputs, scratch, **attributes)
 
 
 class PythonKernels:

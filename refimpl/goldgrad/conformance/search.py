@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
+from ..errors import ConstraintError
 from . import cases as _cases  # noqa: F401  (fills CASES)
 from .case import Case
 from .compare import Mismatch
@@ -50,9 +51,12 @@ def search(
 
 
 def failure(name: str, case: Case, provider: Provider) -> Mismatch | None:
-    """How the case breaks the property, or None."""
+    """How the case breaks the property; None if it does not, or breaks a constraint and so says nothing."""
     try:
+        case.reference()
         verify(name, case, provider)
+    except ConstraintError:
+        return None
     except Mismatch as mismatch:
         return mismatch
     return None
