@@ -73,3 +73,20 @@ def run(
     if compare:
         raise typer.Exit(digits.compare(console, steps, rate, picture, json))
     raise typer.Exit(digits.run(console, scheme, kernels, steps, rate, picture, json))
+
+
+@app.command()
+def graph(
+    model: Annotated[str, typer.Argument(help="A network by name, for example mcunet-5fps.")],
+    scheme: Annotated[str, typer.Option(help="What trains: a scheme by name, for example 49kb, or a TOML file.")],
+    stage: Annotated[str, typer.Option(help="forward, backward (full update) or pruned.")] = "pruned",
+    dot: Annotated[bool, typer.Option("--dot", help="Draw: Graphviz's DOT on standard output.")] = False,
+    svg: Annotated[bool, typer.Option("--svg", help="Draw: SVG on standard output.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Published weights (.npz) instead of seeded ones.")] = None,
+) -> None:
+    """A network's graph at one stage of compilation, as text or as a picture of what was pruned and what trains."""
+    from .report.graph import text
+
+    if dot and svg:
+        raise GoldgradError("--dot and --svg cannot both be; choose one")
+    print(text(model, scheme, stage, "dot" if dot else "svg" if svg else None, weights), end="")
