@@ -36,8 +36,8 @@ test: $(DONE)/test ## check the ties between rules, code and tests, then run the
 oracle: $(DONE)/oracle ## compare every gradient with PyTorch's in float64
 	$(PYTEST) tests/oracle
 
-deep: $(DONE)/test ## run the property tests with many more examples
-	HYPOTHESIS_PROFILE=deep $(PYTEST) tests/property
+deep: $(DONE)/test ## the tests with many more examples, and those that take minutes (hours)
+	GOLDGRAD_DEEP=1 HYPOTHESIS_PROFILE=deep $(PYTEST) --ignore=tests/oracle
 
 lint: $(DONE)/lint ## style, types and common faults of Python and C, and a strict build by every compiler
 	$(BIN)/ruff check
