@@ -8,18 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphs
+from goldgrad import kernels
+from goldgrad.interpreter import run
 from goldgrad.numerics import same_bits
 from goldgrad.sparse import FULL, chosen_channels, trained_biases
 from goldgrad.training import Session
+
+
+def assert_same(expected, given_):
+    for name, value in expected.items():
+        assert same_bits(value, given_[name]).all(), name
 
 
 @pytest.mark.rules("TRAIN-S7", "TRAIN-S8", "TRAIN-S1", "TRAIN-S2", "TRAIN-S11", "SCHEME-S4")
 @settings(max_examples=60)
 @given(st.data())
 def test_a_pruned_step_is_the_full_step_where_the_scheme_trains_and_changes_nothing_else(data):
-    step = data.draw(graphs.steps())
-    pruned, full = step.session, Session(step.session.model, FULL)
-    expected = {name: np.array(value) for name, value in pruned.parameters.items()}
+    optimizer = data.draw(st.sampled_from(["sgd", "master", "momentum"]))
+    step = data.draw(graphs.steps(optimizer=optimizer))
+    pruned, full = step.session, Session(step.session.model, FULL, optimizer=optimizer)
+    expected = {name: np.array(pruned.parameters[name]) for name in pruned.model.arrays}
     outputs, full_outputs = pruned.step(step.sample, step.rate), full.step(step.sample, step.rate)
     for node in pruned.model.layers():
         channels = chosen_channels(pruned.model, pruned.scheme, node)
@@ -28,10 +36,16 @@ def test_a_pruned_step_is_the_full_step_where_the_scheme_trains_and_changes_noth
             expected[w][..., channels] = full.parameters[w][..., channels]
     for bias in trained_biases(pruned.model, pruned.scheme):
         expected[bias] = full.parameters[bias]
-    for ours, theirs in ((pruned.parameters, expected), (outputs, full_outputs)):
-        assert ours.keys() == theirs.keys()
-        for name, value in ours.items():
-            assert same_bits(value, theirs[name]).all(), name
+    assert_same(expected, pruned.parameters)
+    assert_same(full_outputs, outputs)
+
+
+@pytest.mark.rules("TRAIN-S1", "TRAIN-S2", "TRAIN-S3")
+@settings(max_examples=40)
+@given(graphs.steps(optimizer="master") | graphs.steps())
+def test_the_c_kernels_take_the_same_step(step):
+    ours = run(step.session.graph, step.feeds)
+    assert_same(ours, run(step.session.graph, step.feeds, kernels.run))
 
 
 @pytest.mark.rules("TRAIN-S8")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldgrad import GoldgradError, kernels
-from goldgrad.interpreter import run
+from goldgrad.interpreter import reference, run
 from goldgrad.model import (
     INT32_MAX,
     INT32_MIN,
@@ -32,6 +32,7 @@ from goldgrad.models.synthetic import samples, synthetic
 from goldgrad.numerics import same_bits
 from goldgrad.ops.mask import unpack
 from goldgrad.random import Stream
+from goldgrad.schemes import named, names
 from goldgrad.sparse import FULL
 from goldgrad.training import Session
 from published_weights import REAL, archive, members, network
@@ -269,6 +270,18 @@ def test_real_weights_train_and_degenerate_channels_stay(name):
         changed += int((~(same_w & same_b)).sum())
     assert never == NEVER[name]
     assert changed > 1000
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_reference_and_c_take_the_same_step_with_real_weights(name):
+    model = real(name)
+    scheme = named(model, names(name)[-1])
+    ours, theirs = (Session(model, scheme, provider) for provider in (reference, kernels.run))
+    sample = samples(model.graph, 1, Stream(5))
+    outputs, expected = theirs.step(sample, 2.0**-10), ours.step(sample, 2.0**-10)
+    for mine, other in ((outputs, expected), (theirs.parameters, ours.parameters)):
+        for tensor, value in mine.items():
+            assert same_bits(value, other[tensor]).all(), tensor
 
 
 @pytest.mark.rules("MODEL-S2", "MODEL-C6")
