@@ -58,6 +58,7 @@ def run(
     ] = "c",
     steps: Annotated[int, typer.Option(help="How many samples to train on, one a step.")] = 2000,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 0.02,
+    model_file: Annotated[Path | None, typer.Option("--model", help="Another pre-trained network: FILE.json.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="All schemes, and no QAS, side by side, in C.")] = False,
     picture: Annotated[Path, typer.Option(help="Where to draw the curve.")] = Path("out/digits.png"),
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
@@ -71,8 +72,8 @@ def run(
         raise GoldgradError(f"there is no model {model!r} to run; use digits")
     console = Console(highlight=False)
     if compare:
-        raise typer.Exit(digits.compare(console, steps, rate, picture, json))
-    raise typer.Exit(digits.run(console, scheme, kernels, steps, rate, picture, json))
+        raise typer.Exit(digits.compare(console, steps, rate, picture, json, model_file))
+    raise typer.Exit(digits.run(console, scheme, kernels, steps, rate, picture, json, model_file))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,29 @@ def test_bad_input_is_one_line_and_writes_nothing(capsys, monkeypatch, tmp_path,
     assert said in error
     assert error.count("\n") == 1
     assert [file.name for file in tmp_path.iterdir()] == ["bad.toml"]
+
+
+def test_a_damaged_model_file_is_one_line_and_writes_nothing(capsys, monkeypatch, tmp_path):
+    shipped = Path(digits.__file__).parent
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits.json", "digits.npz"):
+        Path(name).write_bytes((shipped / name).read_bytes()[:-7])
+    code, _, error = goldgrad(capsys, monkeypatch, "run", "digits", "--model", "digits.json")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "digits.json" in error
+    Path("digits.json").write_bytes((shipped / "digits.json").read_bytes())
+    code, _, error = goldgrad(capsys, monkeypatch, "run", "digits", "--model", "digits.json")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "digits.npz" in error
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["digits.json", "digits.npz"]
+
+
+def test_a_model_for_something_else_is_refused(capsys, monkeypatch, tmp_path, model):
+    monkeypatch.chdir(tmp_path)
+    save(replace(model, graph=replace(model.graph, outputs=("loss",))), tmp_path / "other.json")
+    code, _, error = goldgrad(capsys, monkeypatch, "run", "digits", "--model", "other.json")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "no network for digits" in error
 
 
 # --- the shipped model ---

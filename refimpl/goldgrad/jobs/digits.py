@@ -16,6 +16,7 @@ from ..model import Model
 from ..model_file import load
 from ..models import digits
 from ..numerics import Array, same_bits
+from ..ops import Type
 from ..random import Stream
 from ..sparse import BIAS_ONLY, FULL, HEAD, Scheme, load_scheme
 from ..training import Session
@@ -73,9 +74,25 @@ class Result:
         return asdict(self)
 
 
-def model() -> Model:
-    """The pre-trained network that goldgrad ships."""
-    return load(_PACKAGE / "models" / "digits.json")
+def model(file: Path | None = None) -> Model:
+    """The pre-trained network that goldgrad ships, or one from a file (specs/model-format.md).
+
+    It takes a scan, ``image`` uint8 [1, 8, 8, 1] and ``target`` int32 [1], and gives ``classifier.y`` and ``loss``.
+    """
+    found = load(file or _PACKAGE / "models" / "digits.json")
+    wanted = {
+        "image": Type((1, 8, 8, 1), "uint8"),
+        "target": Type((1,), "int32"),
+        "classifier.y": Type((1, 10), "int8"),
+    }
+    for name, expected in wanted.items():
+        if name not in found.graph.tensors or found.graph[name].type != expected:
+            raise GoldgradError(
+                f"{file} is no network for digits: it has no {name} of type {expected}; give one that has"
+            )
+    if set(found.graph.outputs) != {"classifier.y", "loss"}:
+        raise GoldgradError(f"{file} is no network for digits: its outputs must be classifier.y and loss")
+    return found
 
 
 def scheme(name: str) -> Scheme:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..jobs.digits import Result
 
-WINDOW = 25
+WINDOW = 100
 """Steps over which the drawn loss is averaged."""
 
 
@@ -26,16 +26,22 @@ def draw(results: Sequence[Result], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=[3, 2], layout="constrained")
-    for result in results:
-        left.plot(range(1, result.steps + 1), smooth(result.loss), label=result.title, linewidth=1.2)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), width_ratios=[1, 1], layout="constrained")
+    colours = [f"C{i}" for i in range(len(results))]
+    for result, colour in zip(results, colours, strict=True):
+        style = "-" if result.qas else ":"
+        left.plot(
+            range(1, result.steps + 1), smooth(result.loss), style, color=colour, label=result.title, linewidth=1.2
+        )
+    left.set_yscale("log")
     left.set_xlabel("training step (one scan each)")
     left.set_ylabel(f"loss (mean over {WINDOW} steps)")
-    left.set_ylim(bottom=0)
-    left.legend(frameon=False)
+    left.grid(alpha=0.3)
     positions = np.arange(len(results))
-    right.barh(positions, [100 * r.accuracy_after for r in results], color="tab:blue", label="after")
-    right.barh(positions, [100 * r.accuracy_before for r in results], color="tab:gray", label="before", height=0.4)
+    right.barh(positions, [100 * r.accuracy_after for r in results], color=colours)
+    right.plot([100 * r.accuracy_before for r in results], positions, "k|", markersize=14, label="before training")
+    for position, r in zip(positions, results, strict=True):
+        right.annotate(f" {100 * r.accuracy_after:.1f}", (100 * r.accuracy_after, position), va="center")
     right.set_yticks(positions, [r.title for r in results])
     right.invert_yaxis()
     right.set_xlim(0, 100)

@@ -20,11 +20,18 @@ KERNELS = ("c", "none")
 
 
 def run(
-    console: Console, scheme: str, kernels: str, steps: int, rate: float, picture: Path, document: Path | None
+    console: Console,
+    scheme: str,
+    kernels: str,
+    steps: int,
+    rate: float,
+    picture: Path,
+    document: Path | None,
+    model_file: Path | None = None,
 ) -> int:
     """Train under one scheme, show what was found; 1 if the C kernels and the interpreter differ in a bit."""
     _check(kernels, steps, rate, picture, document)
-    model, chosen = job.model(), job.scheme(scheme)
+    model, chosen = job.model(model_file), job.scheme(scheme)
     console.print(f"[bold]digits[/bold]: {job.TASK}")
     with _progress(console, chosen.name, steps) as step:
         result = job.run(model, chosen, steps, rate, kernels == "c", progress=step)
@@ -36,10 +43,12 @@ def run(
     return 0 if result.bit_exact in (True, None) else 1
 
 
-def compare(console: Console, steps: int, rate: float, picture: Path, document: Path | None) -> int:
+def compare(
+    console: Console, steps: int, rate: float, picture: Path, document: Path | None, model_file: Path | None = None
+) -> int:
     """Train under every scheme, with and without quantization-aware scaling, through the C kernels."""
     _check("c", steps, rate, picture, document)
-    model, results = job.model(), []
+    model, results = job.model(model_file), []
     console.print(f"[bold]digits[/bold]: {job.TASK}")
     for name in job.SCHEMES:
         with _progress(console, name, steps) as step:
@@ -102,24 +111,13 @@ def _progress(console: Console, title: str, steps: int) -> Iterator[Callable[[in
 
 def _table(results: Sequence[job.Result], full: job.Result | None) -> Table:
     table = Table(caption=f"accuracy on {job.held_out_count()} held-out scans of the new task", caption_justify="left")
-    for column in (
-        "update",
-        "bytes trained",
-        "rate",
-        "steps",
-        "accuracy before",
-        "after",
-        "gain",
-        "of full",
-        "seconds",
-    ):
-        if column != "of full" or full:
-            table.add_column(column, justify="left" if column == "update" else "right")
+    columns = ["update", "bytes trained", "rate", "steps", "accuracy before", "after", "gain"]
+    for column in (*columns, "of full" if full else "seconds"):
+        table.add_column(column, justify="left" if column == "update" else "right")
     for r in results:
         row = [r.label, f"{r.trained_bytes:,}", f"{r.rate:g}", f"{r.steps:,}"]
         row += [f"{100 * r.accuracy_before:.1f} %", f"{100 * r.accuracy_after:.1f} %", f"{100 * r.gain:+.1f}"]
-        row += [f"{100 * r.gain / full.gain:.0f} %"] if full else []
-        table.add_row(*row, f"{r.seconds:.1f}")
+        table.add_row(*row, f"{100 * r.gain / full.gain:.0f} %" if full else f"{r.seconds:.1f}")
     return table
 
 
