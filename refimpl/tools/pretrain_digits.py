@@ -20,6 +20,7 @@ from goldgrad.model import Model
 from goldgrad.model_file import save
 from goldgrad.models import digits
 from goldgrad.models.calibrate import RealParameters, calibrate
+from goldgrad.models.synthetic import he_uniform
 from goldgrad.numerics import F64
 from goldgrad.random import Stream
 from goldgrad.sparse import FULL
@@ -29,20 +30,6 @@ SEED = 20221
 HEADROOM = 1.25
 CALIBRATION = 128
 """Scans that calibrate the scales of activations."""
-
-
-def initial(stream: Stream) -> RealParameters:
-    """Uniform weights of He's variance, biases of zero."""
-    graph = digits.network({})
-    arrays: dict[str, F64] = {}
-    for tensor in graph.outside():
-        shape = tensor.type.shape
-        if tensor.role == "weight":
-            fan_in = int(np.prod(shape[:2] if len(shape) == 3 else shape[1:]))
-            arrays[tensor.name] = stream.symmetric(*shape) * np.sqrt(6.0 / fan_in)
-        elif tensor.role == "bias":
-            arrays[tensor.name] = np.zeros(shape)
-    return RealParameters(arrays)
 
 
 def real(session: Session) -> RealParameters:
@@ -62,7 +49,7 @@ def real(session: Session) -> RealParameters:
 def pretrain(scans: digits.Scans, epochs: int, rate: float, provider: Provider) -> Iterator[tuple[Model, float]]:
     """After each epoch: the model, calibrated anew, and the mean loss of the epoch."""
     stream = Stream(SEED)
-    parameters = initial(stream)
+    parameters = he_uniform(digits.network({}), stream)
     for epoch in range(epochs):
         some = scans[stream.permutation(len(scans))[:CALIBRATION]]
         model = calibrate(digits.network, parameters, some.feeds(), HEADROOM, provider=provider)
