@@ -278,6 +278,7 @@ def _legend() -> Iterator[str]:
         yield _frame(x, 44, 14, 14, kind)
         yield _text(x + 20, 55, words, "#202124")
         x += 40 + 7 * len(words)
+    yield _text(x, 55, "numbers: the order", "#80868b")
 
 
 def _frame(x: int, y: int, width: int, height: int, kind: str) -> str:
