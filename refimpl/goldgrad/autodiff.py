@@ -71,6 +71,13 @@ def _depends_on_parameters(graph: Graph) -> set[str]:
     return found
 
 
+def _layer(node: Node) -> tuple[str, str, str]:
+    """x, w and b of a layer."""
+    x, w, b, _, *parts = node.operands
+    require(not parts, "TRAIN-C5", f"{w} is split already", "differentiate the whole weight, then apply a scheme")
+    return x, w, b
+
+
 def _geometry(node: Node) -> dict[str, Any]:
     return {key: node.attributes[key] for key in ("stride", "pad", "dilation") if key in node.attributes}
 
@@ -78,7 +85,7 @@ def _geometry(node: Node) -> dict[str, Any]:
 def _convolution(builder: Differentiation, node: Node) -> None:
     """conv2d and depthwise_conv2d: the same rule, with their own functions."""
     op = node.function.partition(".")[0]
-    x, w, b, _ = node.operands
+    x, w, b = _layer(node)
     g = builder.accumulator_gradient(node)
     shape_x, shape_w = builder.tensors[x].type.shape, builder.tensors[w].type.shape
     kernel = shape_w[1:3] if op == "conv2d" else shape_w[:2]
@@ -93,7 +100,7 @@ VJP_RULES["conv2d.forward"] = VJP_RULES["depthwise_conv2d.forward"] = _convoluti
 
 @vjp_rule("fully_connected.forward")
 def _fully_connected(builder: Differentiation, node: Node) -> None:
-    x, w, b, _ = node.operands
+    x, w, b = _layer(node)
     g = builder.accumulator_gradient(node)
     builder.contribute(w, "fully_connected.vjp_w", g, x, x_zero=node.attributes["x_zero"])
     builder.contribute(b, "bias_gradient.forward", g)

@@ -285,7 +285,7 @@ def _check_names(graph: Graph, node: Node, where: str, known: set[str]) -> None:
         least <= len(node.inputs) <= len(definition.inputs) and len(node.outputs) == len(definition.outputs),
         "TRAIN-C2",
         f"{where} has {len(node.inputs)} operands and {len(node.outputs)} results",
-        f"give {', '.join(definition.inputs)} -> {', '.join(definition.outputs)}",
+        f"give {_marked(definition, definition.inputs)} -> {_marked(definition, definition.outputs)}",
     )
     for names, given in ((definition.inputs, node.inputs), (definition.outputs, node.outputs)):
         for name, tensor in zip(names, given, strict=False):
@@ -315,6 +315,11 @@ def _check_names(graph: Graph, node: Node, where: str, known: set[str]) -> None:
             f"{where} computes {name} a second time",
             "give it a name of its own",
         )
+
+
+def _marked(definition: Function, names: Iterable[str]) -> str:
+    """Names of operands or results, what is optional with a question mark."""
+    return ", ".join(f"{name}?" if name in definition.optional else name for name in names)
 
 
 def _check_types(graph: Graph, node: Node, where: str) -> None:
@@ -373,6 +378,13 @@ def _meaning(hint: Any) -> str:
     return "an integer" if hint is int else "integers"
 
 
+def quantization(tensor: Tensor | None) -> tuple[float, int] | None:
+    """Scale and zero point of a tensor that has both."""
+    if tensor is None or tensor.scale is None or tensor.zero_point is None:
+        return None
+    return tensor.scale, tensor.zero_point
+
+
 class Builder:
     """Appends nodes to a graph, inferring the types of their results."""
 
@@ -424,6 +436,19 @@ class Builder:
                 self.tensors[result] = Tensor(result, type_, role, scale, zero)
         self.nodes.append(node)
         return node
+
+    def declare(self, tensor: Tensor) -> str:
+        """Declare a tensor that comes from outside, as another graph has it."""
+        return self.outside(tensor.name, tensor.type, tensor.role, tensor.scale, tensor.zero_point)
+
+    def again(self, node: Node, graph: Graph) -> Node:
+        """Append a node of another graph, its results named and used as there; what it lacks comes from outside."""
+        for name in node.operands:
+            if name not in self.tensors:
+                self.declare(graph[name])
+        results = [None if name is None else graph[name] for name in node.outputs]
+        roles = ["activation" if result is None else result.role for result in results]
+        return self.emit(node.function, node.inputs, node.outputs, roles, quantization(results[0]), **node.attributes)
 
     def fresh(self, stem: str) -> str:
         """``stem``, or the first of ``stem.2``, ``stem.3``, ... that no tensor has."""

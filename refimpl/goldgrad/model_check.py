@@ -17,6 +17,8 @@ from .rules import rule
 RESULT_ROLES = {"y": ("activation",), "mask": ("mask",), "loss": ("loss",)}
 """Roles of results by the name that their function gives them; the others are kept for the backward pass."""
 KEPT = ("saved", "gradient")
+SPLIT = ("trained", "channels")
+"""Operands of a weight that trains in part (TRAIN-S13)."""
 CODES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
@@ -46,6 +48,12 @@ def check_roles(graph: Graph) -> None:
         )
         for operand, name in zip(node.definition.inputs, node.inputs, strict=False):
             if name is not None:
+                require(
+                    operand not in SPLIT,
+                    "MODEL-C1",
+                    f"{where} has a split weight",
+                    "give the whole weight; a scheme splits what it trains in part",
+                )
                 _check_role(where, operand, graph[name], _operand_roles(node, operand))
                 reads[name] += 1
         for result, name in zip(node.definition.outputs, node.outputs, strict=True):

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from .errors import ConstraintError, require, show
-from .graph import Graph, Node, Tensor, validate
+from .graph import Builder, Graph, Node, quantization, validate
 from .model import LAYERS, Model, layer_name
 from .numerics import F32, I32, chain, float32, mul32
 from .ops import Type
+from .optimizers import OPTIMIZERS, Optimizer
 from .passes.dce import eliminate_dead_code
 from .rules import rule
 
@@ -338,62 +339,111 @@ def apply(model: Model, training: Graph, scheme: Scheme) -> tuple[Graph, dict[st
             f"scheme {scheme.name} names the layer {layer_name(node)}, on which the loss does not depend",
             "remove it from the scheme",
         )
-    chosen = {node.operand("w"): chosen_channels(model, scheme, node) for node in model.layers()}
+    chosen = {str(node.operand("w")): chosen_channels(model, scheme, node) for node in model.layers()}
     keep = {w for w, channels in chosen.items() if channels is not None} | set(trained_biases(model, scheme))
     updates = {old: new for old, new in training.updates.items() if parameter_of(training, old) in keep}
-    graph = training.with_nodes(training.nodes, updates=updates)
-    lists: dict[str, I32] = {}
-    for w, channels in chosen.items():
-        if w is not None and channels is not None and len(channels) < model.arrays[w].shape[-1]:
-            graph = _slice(graph, model.layer_of(w), channels)
-            lists[f"{layer_name(model.layer_of(w))}.channels"] = channels
-    return validate(eliminate_dead_code(graph)), lists
+    graph = eliminate_dead_code(training.with_nodes(training.nodes, updates=updates))
+    slices = {
+        w: Slice(layer_name(model.layer_of(w)), channels)
+        for w, channels in chosen.items()
+        if channels is not None and len(channels) < model.arrays[w].shape[-1]
+    }
+    return validate(_split(graph, slices) if slices else graph), {s.listed: s.channels for s in slices.values()}
 
 
-def _slice(graph: Graph, layer: Node, channels: I32) -> Graph:
-    """Save only ``channels`` of the layer's input; let its weight gradient and update have those alone."""
-    stem, x, w = layer_name(layer), layer.operand("x"), layer.operand("w")
-    assert x is not None and w is not None
-    listed = Tensor(f"{stem}.channels", Type(channels.shape, "int32"), "constant")
-    saved = replace(
-        graph[x],
-        name=f"{stem}.saved",
-        type=Type((*graph[x].type.shape[:-1], len(channels)), "int8"),
-        role="saved",
-    )
+@dataclass(frozen=True)
+class Slice:
+    """Channels of a layer's weight that train without the others; by name, what they bring into the graph."""
+
+    layer: str
+    channels: I32
+
+    @property
+    def listed(self) -> str:
+        """The constant that lists them."""
+        return f"{self.layer}.channels"
+
+    @property
+    def trained(self) -> str:
+        """Their weights."""
+        return f"{self.layer}.trained"
+
+    @property
+    def saved(self) -> str:
+        """What the forward pass saves of the layer's input for their gradient."""
+        return f"{self.layer}.saved"
+
+
+@rule("TRAIN-S8", "TRAIN-S13")
+def _split(graph: Graph, slices: Mapping[str, Slice]) -> Graph:
+    """Split weights (keys are their names): what trains is a parameter of its own, the whole a constant.
+
+    Nodes are appended again, one after another, so that the types of gradients, state and next values follow from
+    their operands.
+    """
+    builder = Builder(name=graph.name)
+    updates = {new: old for old, new in graph.updates.items()}
+    gradients = {graph.producers()[graph.updates[w]].operand("dw"): s for w, s in slices.items()}
+    for node in graph.nodes:
+        operands = dict(zip(node.definition.inputs, node.inputs, strict=False))
+        result, w = node.results[0], str(operands.get("w"))
+        of = slices.get(w)
+        if result in gradients:
+            s = gradients[result]
+            sliced = _with_operands(node, x=s.saved, channels=s.listed)
+            builder.emit(node.function, sliced.inputs, (f"{s.trained}.grad",), ("gradient",), **node.attributes)
+        elif of is None:
+            builder.again(node, graph)
+            builder.updates.update({updates[name]: name for name in node.results if name in updates})
+        elif result in updates:
+            rate, part_of = builder.declare(graph[str(operands["lr"])]), (of.listed, graph[w].type.shape[-1])
+            _optimizer(node).emit(builder, of.trained, f"{of.trained}.grad", rate, part_of)
+        else:
+            if node.function in LAYERS:
+                _save(builder, graph, node, of)
+            builder.again(_with_operands(node, trained=of.trained, channels=of.listed), graph)
+    return Graph(graph.name, builder.tensors, tuple(builder.nodes), graph.outputs, builder.updates)
+
+
+def _save(builder: Builder, graph: Graph, layer: Node, s: Slice) -> None:
+    """Declare the trained part of a layer's weight and its list, and save the same channels of its input."""
+    x, w = graph[str(layer.operand("x"))], graph[str(layer.operand("w"))]
     require(
-        graph[x].type.shape[-1] == graph[w].type.shape[-1],
+        x.type.shape[-1] == w.type.shape[-1],
         "SCHEME-C5",
-        f"{stem} flattens {x}, a map, and has no axis to slice along",
+        f"{s.layer} flattens {x.name}, a map, and has no axis to slice along",
         "train it in full, with ratio 1",
     )
-    update = graph.producers()[graph.updates[w]]
-    dw = update.operand("dw")
-    assert dw is not None
-    narrow = {dw} | {name for name in update.operands if graph[name].role == "state"}
-    narrow |= {graph.updates[name] for name in narrow if name in graph.updates}
-    tensors = [listed, saved]
-    for tensor in tensors:
-        require(
-            tensor.name not in graph.tensors,
-            "TRAIN-C3",
-            f"two tensors are named {tensor.name}",
-            "give each a name of its own",
-        )
-    tensors += [
-        replace(graph[name], type=Type((*graph[name].type.shape[:-1], len(channels)), "float32")) for name in narrow
-    ]
-    nodes = []
-    for node in graph.nodes:
-        if node.function == layer.function and node.operand("w") == w:
-            nodes.append(Node("save_channels.forward", (x, listed.name), (saved.name,)))
-        if dw in node.results:
-            nodes.append(_with_operands(node, x=saved.name, channels=listed.name))
-        elif node is update:
-            nodes.append(_with_operands(node, channels=listed.name))
-        else:
-            nodes.append(node)
-    return graph.with_nodes(nodes, tensors)
+    for name in (s.listed, s.trained, s.saved):
+        fault = f"two tensors are named {name}"
+        require(name not in graph.tensors, "TRAIN-C3", fault, "give each a name of its own")
+    kept = s.channels.shape
+    builder.outside(s.listed, Type(kept, "int32"), "constant")
+    builder.outside(s.trained, Type((*w.type.shape[:-1], *kept), "int8"), "weight")
+    builder.emit("save_channels.forward", (x.name, s.listed), (s.saved,), ("saved",), quantization(x))
+
+
+@dataclass(frozen=True)
+class Split:
+    """A weight that a graph reads in two parts: the whole, and the list of the channels that stand beside it."""
+
+    whole: str
+    listed: str
+
+
+@rule("TRAIN-S13")
+def split_weights(graph: Graph) -> dict[str, Split]:
+    """The weights of a training graph that are split, by the name of the part that trains."""
+    return {
+        trained: Split(str(node.operand("w")), str(node.operand("channels")))
+        for node in graph.nodes
+        if node.function in LAYERS and (trained := node.operand("trained")) is not None
+    }
+
+
+def _optimizer(update: Node) -> Optimizer:
+    """The optimizer whose update of a weight a node is."""
+    return next(optimizer for optimizer in OPTIMIZERS.values() if optimizer.function == update.function)
 
 
 def _with_operands(node: Node, **operands: str) -> Node:

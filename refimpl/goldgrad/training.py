@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,8 +19,11 @@ from .model import (
     qas_weight,
     trainable_channels,
 )
-from .numerics import F32, INT32_MAX, Array, float32
-from .sparse import Scheme, apply
+from .numerics import F32, I32, INT32_MAX, Array, float32
+from .ops._split_weight import merge
+from .ops._weight_slice import scale_axis
+from .rules import rule
+from .sparse import Scheme, apply, split_weights
 
 
 def rebatch(graph: Graph, samples: int) -> Graph:
@@ -27,28 +31,24 @@ def rebatch(graph: Graph, samples: int) -> Graph:
     builder = Builder(name=graph.name)
     for tensor in graph.outside():
         shape = (samples, *tensor.type.shape[1:]) if tensor.role == "input" else tensor.type.shape
-        builder.outside(
-            tensor.name, type(tensor.type)(shape, tensor.type.dtype), tensor.role, tensor.scale, tensor.zero_point
-        )
+        builder.declare(replace(tensor, type=replace(tensor.type, shape=shape)))
     for node in graph.nodes:
-        results = [None if name is None else graph[name] for name in node.outputs]
-        roles = ["activation" if result is None else result.role for result in results]
-        builder.emit(node.function, node.inputs, node.outputs, roles, _quantization(results[0]), **node.attributes)
+        builder.again(node, graph)
     return builder.build(graph.outputs)
 
 
-def _quantization(tensor: Tensor | None) -> tuple[float, int] | None:
-    if tensor is None or tensor.scale is None or tensor.zero_point is None:
-        return None
-    return tensor.scale, tensor.zero_point
-
-
-def training_constants(model: Model, graph: Graph, qas: bool = True, seed: int = 0) -> dict[str, Array]:
-    """The factors and limits that update nodes read, by tensor name (TRAIN-S9 to TRAIN-S12)."""
+def training_constants(
+    model: Model, graph: Graph, lists: Mapping[str, I32], qas: bool = True, seed: int = 0
+) -> dict[str, Array]:
+    """The factors and limits that update nodes read, by tensor name (TRAIN-S9 to TRAIN-S13); ``lists`` is apply's."""
     constants: dict[str, Array] = {}
+    splits = split_weights(graph)
     weights = [name for name in graph.updates if graph[name].role == "weight"]
     for position, weight in enumerate(weights):
-        constants[f"{weight}.q"] = qas_weight(model, weight, qas)
+        split = splits.get(weight)
+        q = qas_weight(model, split.whole if split else weight, qas)
+        by_channel = scale_axis(graph[weight].type.shape) == -1
+        constants[f"{weight}.q"] = q[lists[split.listed]] if split and by_channel else q
         constants[f"{weight}.seed"] = np.array([(seed + position) % 2**31], np.int32)
     for bias in (name for name in graph.updates if graph[name].role == "bias"):
         layer = model.layer_of(bias)
@@ -61,6 +61,7 @@ def training_constants(model: Model, graph: Graph, qas: bool = True, seed: int =
 class Session:
     """A model in training: the scheme's graph, the constants, and the parameters as they are now.
 
+    Of a split weight, ``parameters`` hold the whole as it was at the start, and the part that trains as it is now.
     ``qas=False`` trains without quantization-aware scaling: the same graph and rules with factors of 1.
     """
 
@@ -77,10 +78,12 @@ class Session:
         model = fold_degenerate_channels(model)
         self.model, self.scheme, self.provider = model, scheme, provider
         self.graph, lists = apply(model, differentiate(model.graph, "loss", optimizer), scheme)
-        everything = {**forward_constants(model), **lists, **training_constants(model, self.graph, qas, seed)}
+        everything = {**forward_constants(model), **lists, **training_constants(model, self.graph, lists, qas, seed)}
         self.steps, self.mu = 0, mu
         self.constants: Mapping[str, Array] = everything
         self.parameters: dict[str, Array] = {name: np.array(array) for name, array in model.arrays.items()}
+        for trained, split in split_weights(self.graph).items():
+            self.parameters[trained] = model.arrays[split.whole][..., lists[split.listed]]
         for tensor in self.graph.outside():
             if tensor.role == "state":
                 self.parameters[tensor.name] = self._initial_state(tensor)
@@ -100,28 +103,24 @@ class Session:
         """The forward graph's outputs for a batch of samples, with the parameters as they are now."""
         batch = len(next(iter(samples.values())))
         forward = rebatch(self.model.graph, batch)
-        feeds = {**self.constants, **self.parameters, **samples}
+        feeds = {**self.constants, **self.weights(), **samples}
         return run(forward, {tensor.name: feeds[tensor.name] for tensor in forward.outside()}, self.provider)
+
+    @rule("TRAIN-S13")
+    def weights(self) -> dict[str, Array]:
+        """The model's weights and biases as they are now, split weights merged: ``arrays`` of the trained model."""
+        arrays = {name: self.parameters[name] for name in self.model.arrays}
+        for trained, split in split_weights(self.graph).items():
+            arrays[split.whole] = merge(arrays[split.whole], self.parameters[trained], self.constants[split.listed])
+        return arrays
 
     @property
     def trained_bytes(self) -> int:
         """Bytes of the weights and biases that a step can change."""
-        total = 0
-        for parameter, new in self.graph.updates.items():
-            node = self.graph.producers()[new]
-            channels = node.operand("channels") if "channels" in node.definition.inputs else None
-            tensor = self.graph[parameter]
-            share = self.graph[channels].type.shape[0] / tensor.type.shape[-1] if channels else 1
-            total += round(tensor.nbytes * share)
-        return total
+        tensors = (self.graph[parameter] for parameter in self.graph.updates)
+        return sum(tensor.nbytes for tensor in tensors if tensor.role in ("weight", "bias"))
 
     def _initial_state(self, tensor: Tensor) -> F32:
         """At the start a master copy equals what trains of its weight, a velocity is zero (TRAIN-S12)."""
-        weight = tensor.name.rpartition(".")[0]
-        if tensor.name.endswith(".velocity"):
-            return np.zeros(tensor.type.shape, np.float32)
-        update = self.graph.producers()[self.graph.updates[weight]]
-        channels = update.operand("channels")
-        return float32(
-            self.parameters[weight] if channels is None else self.parameters[weight][..., self.constants[channels]]
-        )
+        weight, _, kind = tensor.name.rpartition(".")
+        return np.zeros(tensor.type.shape, np.float32) if kind == "velocity" else float32(self.parameters[weight])

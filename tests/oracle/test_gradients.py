@@ -27,6 +27,7 @@ import goldgrad.conformance.cases  # noqa: E402  (fills CASES)
 from goldgrad.conformance import Case  # noqa: E402
 from goldgrad.conformance.strategies import CASES, Draw, Flavour  # noqa: E402
 from goldgrad.conformance.strategies import cases as drawn_by  # noqa: E402
+from goldgrad.ops._split_weight import merge  # noqa: E402
 
 torch.set_num_threads(1)
 U = 2.0**-24
@@ -136,7 +137,8 @@ def window_of(case):
 
 def check_layer(case, product, op, in_hw=None, kernel=None):
     """dx, dw and db of a layer with weights, through its mask and scale, from a start and from none."""
-    x8, w8, b32, m32 = case.arrays
+    x8, whole8, b32, m32, *parts = case.arrays
+    w8 = merge(whole8, *parts)
     x_zero = case.attributes["x_zero"]
     x, w, b, m = real(x8), real(w8), real(b32), real(m32, False)
     acc = product(x - x_zero, w, case) + b
@@ -151,7 +153,7 @@ def check_layer(case, product, op, in_hw=None, kernel=None):
     x_arguments = {} if in_hw is None else {"in_hw": in_hw}
     w_arguments = {} if kernel is None else {"kernel": kernel}
     for start in (None, some(x8.shape, out.gy)):
-        dx32 = op.vjp_x(g32, w8, start, **x_arguments, **window_of(case))
+        dx32 = op.vjp_x(g32, whole8, start, *parts, **x_arguments, **window_of(case))
         judge("dx", dx32, dx, lambda v, count: product(v, spread(w, count), case), x, g, start)
     for start in (None, some(w8.shape, out.gy)):
         dw32 = op.vjp_w(g32, x8, start, x_zero=x_zero, **w_arguments, **window_of(case))
@@ -161,7 +163,9 @@ def check_layer(case, product, op, in_hw=None, kernel=None):
         judge("db", db32, db, lambda v, count: v.expand(g.shape), b, g, start)
 
 
-@pytest.mark.rules("CONV-S3", "CONV-S4", "CONV-S5", "BIAS-S1", "SCALE-S1", "SCALE-S2", "TRAIN-S1", "TRAIN-S3")
+@pytest.mark.rules(
+    "CONV-S3", "CONV-S4", "CONV-S5", "CONV-S7", "BIAS-S1", "SCALE-S1", "SCALE-S2", "TRAIN-S1", "TRAIN-S3"
+)
 @EXAMPLES
 @given(forward("conv2d.forward"))
 def test_conv2d(case):
@@ -169,7 +173,7 @@ def test_conv2d(case):
     check_layer(case, dense, gg.ops.conv2d, in_hw=x.shape[1:3], kernel=w.shape[1:3])
 
 
-@pytest.mark.rules("DW-S3", "DW-S4", "DW-S5", "BIAS-S1", "SCALE-S1", "SCALE-S2")
+@pytest.mark.rules("DW-S3", "DW-S4", "DW-S5", "DW-S7", "BIAS-S1", "SCALE-S1", "SCALE-S2")
 @EXAMPLES
 @given(forward("depthwise_conv2d.forward"))
 def test_depthwise_conv2d(case):
@@ -177,7 +181,7 @@ def test_depthwise_conv2d(case):
     check_layer(case, depthwise, gg.ops.depthwise_conv2d, in_hw=x.shape[1:3], kernel=w.shape[:2])
 
 
-@pytest.mark.rules("FC-S3", "FC-S4", "FC-S5", "BIAS-S1", "SCALE-S1", "SCALE-S2")
+@pytest.mark.rules("FC-S3", "FC-S4", "FC-S5", "FC-S7", "BIAS-S1", "SCALE-S1", "SCALE-S2")
 @EXAMPLES
 @given(forward("fully_connected.forward"))
 def test_fully_connected(case):
@@ -307,8 +311,8 @@ def test_loss_of_probabilities(case):
 CONV = gg.ops.conv2d
 BUGS = {
     "zero point forgotten": {"vjp_w": lambda g, x, dw0, x_zero, **a: CONV.vjp_w(g, x, dw0, x_zero=0, **a)},
-    "kernel flipped": {"vjp_x": lambda g, w, dx0, **a: CONV.vjp_x(g, w[:, ::-1], dx0, **a)},
-    "start forgotten": {"vjp_x": lambda g, w, dx0, **a: CONV.vjp_x(g, w, None, **a)},
+    "kernel flipped": {"vjp_x": lambda g, w, dx0, *parts, **a: CONV.vjp_x(g, merge(w, *parts)[:, ::-1], dx0, **a)},
+    "start forgotten": {"vjp_x": lambda g, w, dx0, *parts, **a: CONV.vjp_x(g, w, None, *parts, **a)},
     "one in a million too much": {"vjp_w": lambda *arrays, **a: CONV.vjp_w(*arrays, **a) * np.float32(1 + 1e-6)},
     "a sample lost": {"vjp_b": lambda g, db0: CONV.vjp_b(g[:1], db0)},
     "all let through": {"forward": lambda *arrays, **a: (None, np.full_like(CONV.forward(*arrays, **a)[1], 255))},

@@ -53,14 +53,14 @@ CITED = {
         "adjoint": mark.rules("BIAS-S1"),
     },
     "conv2d.forward": {
-        "bits": mark.rules("CONV-S1", "CONV-S2", "CONV-S3", "CONV-C6", "WIN-S1", "WIN-S2", "WIN-S3"),
+        "bits": mark.rules("CONV-S1", "CONV-S2", "CONV-S3", "CONV-C6", "WIN-S1", "WIN-S2", "WIN-S3", "CONV-S7"),
         "frame": mark.rules("CONV-F1", "CONV-A1", "MASK-S2"),
     },
     "conv2d.vjp_x": {
-        "bits": mark.rules("CONV-S4", "WIN-S2"),
+        "bits": mark.rules("CONV-S4", "WIN-S2", "CONV-S7"),
         "frame": mark.rules("CONV-F1"),
         "alias": mark.rules("CONV-A2"),
-        "adjoint": mark.rules("CONV-S4"),
+        "adjoint": mark.rules("CONV-S4", "CONV-S7"),
     },
     "conv2d.vjp_w": {
         "bits": mark.rules("CONV-S5", "WIN-S2"),
@@ -70,14 +70,14 @@ CITED = {
         "sparse": mark.rules("CONV-S6"),
     },
     "depthwise_conv2d.forward": {
-        "bits": mark.rules("DW-S1", "DW-S2", "DW-S3", "DW-C6", "WIN-S1", "WIN-S2", "WIN-S3"),
+        "bits": mark.rules("DW-S1", "DW-S2", "DW-S3", "DW-C6", "WIN-S1", "WIN-S2", "WIN-S3", "DW-S7"),
         "frame": mark.rules("DW-F1", "DW-A1", "MASK-S2"),
     },
     "depthwise_conv2d.vjp_x": {
-        "bits": mark.rules("DW-S4", "WIN-S2"),
+        "bits": mark.rules("DW-S4", "WIN-S2", "DW-S7"),
         "frame": mark.rules("DW-F1"),
         "alias": mark.rules("DW-A2"),
-        "adjoint": mark.rules("DW-S4"),
+        "adjoint": mark.rules("DW-S4", "DW-S7"),
     },
     "depthwise_conv2d.vjp_w": {
         "bits": mark.rules("DW-S5", "DW-S6", "WIN-S2"),
@@ -87,14 +87,14 @@ CITED = {
         "sparse": mark.rules("DW-S6"),
     },
     "fully_connected.forward": {
-        "bits": mark.rules("FC-S1", "FC-S2", "FC-S3", "FC-C6"),
+        "bits": mark.rules("FC-S1", "FC-S2", "FC-S3", "FC-C6", "FC-S7"),
         "frame": mark.rules("FC-F1", "FC-A1", "MASK-S2"),
     },
     "fully_connected.vjp_x": {
-        "bits": mark.rules("FC-S4"),
+        "bits": mark.rules("FC-S4", "FC-S7"),
         "frame": mark.rules("FC-F1"),
         "alias": mark.rules("FC-A2"),
-        "adjoint": mark.rules("FC-S4"),
+        "adjoint": mark.rules("FC-S4", "FC-S7"),
     },
     "fully_connected.vjp_w": {
         "bits": mark.rules("FC-S5"),
@@ -163,7 +163,7 @@ CITED = {
         "alias": mark.rules("UPMO-A1", "UPMO-A2"),
     },
     "sgd_update_weight_stochastic.update": {
-        "bits": mark.rules("UPS-S1", "UPS-S2", "UPS-S3", "UPS-S4", "UPS-S5"),
+        "bits": mark.rules("UPS-S1", "UPS-S2", "UPS-S3", "UPS-S4", "UPS-S5", "UPS-S6"),
         "frame": mark.rules("UPS-F1"),
         "alias": mark.rules("UPS-A1"),
     },

@@ -17,6 +17,7 @@ from goldgrad.conformance.search import search
 from goldgrad.conformance.strategies import CASES
 from goldgrad.numerics import add32, float32, fma32, mul32
 from goldgrad.ops import FUNCTIONS
+from goldgrad.ops._split_weight import merge
 
 CONV = {"forward": "conv2d.forward", "x": "conv2d.vjp_x", "w": "conv2d.vjp_w"}
 
@@ -55,7 +56,8 @@ def no_zero_point(g, x, dw0=None, *, x_zero, **attributes):
     return gg.ops.conv2d.vjp_w(g, x, dw0, x_zero=0, **attributes)
 
 
-def truncated(x, w, b, m, *, x_zero, y_zero, lo, hi, **geometry):
+def truncated(x, w, b, m, trained=None, channels=None, *, x_zero, y_zero, lo, hi, **geometry):
+    w = merge(w, trained, channels)
     _, mask = gg.ops.conv2d.forward(x, w, b, m, x_zero=x_zero, y_zero=y_zero, lo=lo, hi=hi, **geometry)
     seen = windows(x.astype(np.float64), w.shape[1:3], fill=x_zero, **geometry) - x_zero
     acc = np.tensordot(seen, w, axes=((3, 4, 5), (3, 1, 2))) + b
@@ -63,12 +65,13 @@ def truncated(x, w, b, m, *, x_zero, y_zero, lo, hi, **geometry):
     return np.clip(code + y_zero, lo, hi).astype(np.int8), mask
 
 
-def mask_after_clamp(x, w, b, m, **attributes):
-    y, _ = gg.ops.conv2d.forward(x, w, b, m, **attributes)
+def mask_after_clamp(*arrays, **attributes):
+    y, _ = gg.ops.conv2d.forward(*arrays, **attributes)
     return y, gg.ops.mask.pack(np.ones(y.shape, bool))
 
 
-def two_roundings(g, w, dx0=None, *, in_hw, **geometry):
+def two_roundings(g, w, dx0=None, trained=None, channels=None, *, in_hw, **geometry):
+    w = merge(w, trained, channels)
     window = gg.ops._window.Window(in_hw, w.shape[1:3], **geometry)
     dx = np.zeros((g.shape[0], *in_hw, w.shape[3]), np.float32) if dx0 is None else dx0.copy()
     for o in range(w.shape[0]):
@@ -77,7 +80,8 @@ def two_roundings(g, w, dx0=None, *, in_hw, **geometry):
     return dx
 
 
-def taps_before_channels(g, w, dx0=None, *, in_hw, **geometry):
+def taps_before_channels(g, w, dx0=None, trained=None, channels=None, *, in_hw, **geometry):
+    w = merge(w, trained, channels)
     window = gg.ops._window.Window(in_hw, w.shape[1:3], **geometry)
     dx = np.zeros((g.shape[0], *in_hw, w.shape[3]), np.float32) if dx0 is None else dx0.copy()
     for (kh, kw), (oh, ow), (ih, iw) in window.taps():
@@ -86,12 +90,21 @@ def taps_before_channels(g, w, dx0=None, *, in_hw, **geometry):
     return dx
 
 
-def kernel_flipped(g, w, dx0=None, **attributes):
-    return gg.ops.conv2d.vjp_x(g, w[:, ::-1], dx0, **attributes)
+def kernel_flipped(g, w, dx0=None, trained=None, channels=None, **attributes):
+    return gg.ops.conv2d.vjp_x(g, merge(w, trained, channels)[:, ::-1], dx0, **attributes)
 
 
-def sign_of_zero_lost(g, w, dx0=None, **attributes):
-    return gg.ops.conv2d.vjp_x(g, w, dx0, **attributes) + np.float32(0)
+def sign_of_zero_lost(*arrays, **attributes):
+    return gg.ops.conv2d.vjp_x(*arrays, **attributes) + np.float32(0)
+
+
+def part_at_the_front(g, w, dx0=None, trained=None, channels=None, **attributes):
+    first = None if channels is None else np.arange(channels.size, dtype=np.int32)
+    return gg.ops.conv2d.vjp_x(g, w, dx0, trained, first, **attributes)
+
+
+def part_forgotten(x, w, b, m, trained=None, channels=None, **attributes):
+    return gg.ops.conv2d.forward(x, w, b, m, **attributes)
 
 
 def wrong_sample(g, x, dw0=None, **attributes):
@@ -109,6 +122,8 @@ def wrong_sample(g, x, dw0=None, **attributes):
         (CONV["x"], taps_before_channels, "CONV-S4", 8),
         (CONV["x"], kernel_flipped, "CONV-S4", 2),
         (CONV["x"], sign_of_zero_lost, "CONV-S4", 1),
+        (CONV["x"], part_at_the_front, "CONV-S7", 4),
+        (CONV["forward"], part_forgotten, "CONV-S7", 4),
     ],
 )
 def test_wrong_values_are_found_and_made_small(function, bug, rule, elements):
@@ -119,7 +134,7 @@ def test_wrong_values_are_found_and_made_small(function, bug, rule, elements):
     assert size(found.case) <= 30
 
 
-@pytest.mark.parametrize("bug", [kernel_flipped, lambda g, w, dx0=None, **a: gg.ops.conv2d.vjp_x(g * 3, w, dx0, **a)])
+@pytest.mark.parametrize("bug", [kernel_flipped, lambda g, *more, **a: gg.ops.conv2d.vjp_x(g * 3, *more, **a)])
 def test_what_is_not_the_adjoint_is_found(bug):
     found = find("adjoint", CONV["x"], planted(CONV["x"], bug))
     assert "CONV-S4" in str(found)
@@ -127,8 +142,8 @@ def test_what_is_not_the_adjoint_is_found(bug):
     assert np.count_nonzero(found.case.extra["v"]) == 1
 
 
-def half_precision(g, w, dx0=None, **attributes):
-    exact = gg.ops.conv2d.vjp_x(g, w, dx0, **attributes)
+def half_precision(*arrays, **attributes):
+    exact = gg.ops.conv2d.vjp_x(*arrays, **attributes)
     return exact.astype(np.float16).astype(np.float32) if np.abs(exact).max() < 60000 else exact
 
 
@@ -250,9 +265,9 @@ def test_a_result_that_needs_another_is_found():
 
 
 def test_a_chain_that_starts_elsewhere_is_found():
-    def start(g, w, dx0=None, *, in_hw, **geometry):
+    def start(g, w, dx0=None, *parts, in_hw, **geometry):
         dx0 = np.full((g.shape[0], *in_hw, w.shape[3]), -0.0, np.float32) if dx0 is None else dx0
-        return gg.ops.conv2d.vjp_x(g, w, dx0, in_hw=in_hw, **geometry)
+        return gg.ops.conv2d.vjp_x(g, w, dx0, *parts, in_hw=in_hw, **geometry)
 
     assert "without dx0 the chain does not start at +0" in str(find("optional", CONV["x"], planted(CONV["x"], start)))
 
@@ -302,7 +317,10 @@ def test_the_text_of_a_case_is_plain():
     g = np.array([[[[1, -0.0, 0.1, np.nan]]]], np.float32)
     w = np.zeros((4, 1, 1, 2), np.int8)
     case = Case("conv2d.vjp_x", (g, w), {"in_hw": (1, 1)})
-    assert case.text() == ("conv2d.vjp_x g=float32[1,1,1,4]:1,-0.0,0.1,nan w=int8[4,1,1,2]:0*8 dx0=None in_hw=[1,1]")
+    assert case.text() == (
+        "conv2d.vjp_x g=float32[1,1,1,4]:1,-0.0,0.1,nan w=int8[4,1,1,2]:0*8 dx0=None "
+        "trained=None channels=None in_hw=[1,1]"
+    )
 
 
 @pytest.mark.parametrize(

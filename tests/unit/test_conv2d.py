@@ -1,5 +1,6 @@
 """specs/ops/conv2d.md"""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import c_kernels
 import exact
 from geometry import Geometry, odd, some
-from goldgrad import ConstraintError, kernels
+from goldgrad import ConstraintError, kernels, ops
 from goldgrad.numerics import same_bits
 from goldgrad.ops import Type, conv2d
+from split_weights import PARTS, split
 
 CODES = {"x_zero": -7, "y_zero": 5, "lo": -100, "hi": 90}
 POINTWISE = Geometry((2, 2), (1, 1))
@@ -205,6 +207,34 @@ def test_a_slice_is_the_dense_gradient_there(channels):
     assert same_bits(sliced, dense[..., channels]).all()
 
 
+@pytest.mark.rules("CONV-S7", "CONV-S1", "CONV-S4", "CONV-A1", "CONV-A2", "CONV-F1")
+@pytest.mark.parametrize("channels", PARTS, ids=str)
+@pytest.mark.parametrize("g", [Geometry((5, 4), (3, 2), (2, 1), (1, 0, 1, 1)), POINTWISE], ids=repr)
+def test_a_split_weight_is_the_dense_weight_that_its_parts_make(g, channels):
+    rng = np.random.default_rng(10)
+    x, w, b, m = operands(g, rng, inputs=5)
+    trained, listed, dense = split(rng, w, channels)
+    expected = conv2d.forward(x, dense, b, m, **CODES, **g.attributes)
+    results = c_kernels.check("conv2d.forward", x, w, b, m, trained, listed, **CODES, **g.attributes)
+    c_kernels.assert_same("conv2d.forward", expected, results)
+    grad, dx0 = exact.floats(rng, len(x), *g.out_hw, len(w), hard=0.05), exact.floats(rng, *x.shape, hard=0.1)
+    for start in (None, dx0):
+        dx = conv2d.vjp_x(grad, dense, start, in_hw=g.in_hw, **g.attributes)
+        (result,) = c_kernels.check("conv2d.vjp_x", grad, w, start, trained, listed, in_hw=g.in_hw, **g.attributes)
+        assert same_bits(dx, result).all()
+    c_kernels.check_in_place("conv2d.vjp_x", "dx", "dx0", grad, w, dx0, trained, listed, in_hw=g.in_hw, **g.attributes)
+
+
+@pytest.mark.rules("CONV-C6", "CONV-S7")
+def test_no_accumulator_overflows_on_the_way_to_that_of_a_split_weight():
+    """With w alone it would: the proof is about the weight that trained is part of."""
+    x, w = np.full((1, 1, 1, 2), 127, np.int8), np.full((3, 1, 1, 2), 127, np.int8)
+    trained, listed = -w[..., [1]], np.int32([1])
+    b, m = np.full(3, 2**31 - 1 - 127 * 255, np.int32), np.full(3, 2.0**-25, np.float32)
+    y, _ = c_kernels.check("conv2d.forward", x, w, b, m, trained, listed, x_zero=-128, y_zero=0)
+    assert (y == 64).all()
+
+
 @pytest.mark.rules("CONV-A1", "CONV-A2", "CONV-A3")
 def test_alias_table():
     assert c_kernels.pairs("conv2d.forward") == set()
@@ -229,6 +259,7 @@ def test_operands_stay_and_the_mask_may_be_left_out():
 X, W, B, M = Type((1, 4, 4, 3), "int8"), Type((2, 3, 3, 3), "int8"), Type((2,), "int32"), Type((2,), "float32")
 G = Type((1, 2, 2, 2), "float32")
 ZEROS = {"x_zero": 0, "y_zero": 0}
+PART = Type((*W.shape[:-1], 2), "int8")
 
 
 def broken(rule, text):
@@ -315,3 +346,40 @@ def test_the_kernels_refuse_what_the_reference_refuses():
             np.ones(2, np.float32),
             **ZEROS,
         )
+
+
+@pytest.mark.rules("CONV-C7")
+@pytest.mark.parametrize(
+    ("trained", "channels"),
+    [
+        (None, Type((2,), "int32")),
+        (PART, None),
+        (PART, Type((3,), "int32")),
+        (PART, Type((2,), "int64")),
+        (PART, Type((2, 2), "int32")),
+        (PART, Type((), "int32")),
+        (replace(PART, dtype="uint8"), Type((2,), "int32")),
+        (replace(PART, shape=(1, *PART.shape[1:])), Type((2,), "int32")),
+        (replace(PART, shape=(*PART.shape[:-1], 9)), Type((9,), "int32")),
+        (replace(PART, shape=(*PART.shape[:-1], 0)), Type((0,), "int32")),
+    ],
+    ids=str,
+)
+def test_parts_of_a_weight_that_do_not_fit_are_refused(trained, channels):
+    with pytest.raises(
+        ConstraintError, match=r"^CONV-C7: trained is .*, channels is .*, w is .*; give int8 .* or neither$"
+    ):
+        conv2d.types(X, W, B, M, trained, channels, **ZEROS)
+    with pytest.raises(ConstraintError, match=r"^CONV-C7: trained is "):
+        conv2d.types_vjp_x(G, W, None, trained, channels, in_hw=(4, 4))
+
+
+@pytest.mark.rules("CONV-C7")
+@pytest.mark.parametrize("namespace", [ops, kernels])
+@pytest.mark.parametrize("channels", [[1, 0], [1, 1], [-1, 0], [0, 9]])
+def test_a_list_of_a_part_that_does_not_ascend_within_w_is_refused(namespace, channels):
+    x, w, b, m, g, trained = (np.zeros(t.shape, t.dtype) for t in (X, W, B, M, G, PART))
+    with pytest.raises(ConstraintError, match=r"SAVE-C3: channels is .*from 0 to "):
+        namespace.conv2d.forward(x, w, b, m, trained, np.int32(channels), **ZEROS)
+    with pytest.raises(ConstraintError, match="SAVE-C3: channels is "):
+        namespace.conv2d.vjp_x(g, w, None, trained, np.int32(channels), in_hw=(4, 4))

@@ -1,5 +1,6 @@
 """specs/ops/depthwise_conv2d.md"""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from geometry import Geometry, odd, some
 from goldgrad import ConstraintError, kernels, ops
 from goldgrad.numerics import same_bits
 from goldgrad.ops import Type, depthwise_conv2d
+from split_weights import PARTS, split
 
 CODES = {"x_zero": -7, "y_zero": 5, "lo": -100, "hi": 90}
 UNEVEN = Geometry((5, 4), (3, 2), (2, 1), (1, 0, 1, 1))
@@ -199,6 +201,38 @@ def test_a_slice_is_the_dense_gradient_there(channels):
     c_kernels.check_in_place("depthwise_conv2d.vjp_w", "dw", "dw0", *sliced, **attributes)
 
 
+@pytest.mark.rules("DW-S7", "DW-S1", "DW-S4", "DW-A1", "DW-A2", "DW-F1")
+@pytest.mark.parametrize("channels", PARTS, ids=str)
+@pytest.mark.parametrize("g", [UNEVEN, Geometry((2, 2), (1, 1))], ids=repr)
+def test_a_split_weight_is_the_dense_weight_that_its_parts_make(g, channels):
+    rng = np.random.default_rng(10)
+    x, w, b, m = operands(g, rng, channels=5)
+    trained, listed, dense = split(rng, w, channels)
+    expected = depthwise_conv2d.forward(x, dense, b, m, **CODES, **g.attributes)
+    results = c_kernels.check("depthwise_conv2d.forward", x, w, b, m, trained, listed, **CODES, **g.attributes)
+    c_kernels.assert_same("depthwise_conv2d.forward", expected, results)
+    grad, dx0 = exact.floats(rng, len(x), *g.out_hw, 5, hard=0.05), exact.floats(rng, *x.shape, hard=0.1)
+    for start in (None, dx0):
+        dx = depthwise_conv2d.vjp_x(grad, dense, start, in_hw=g.in_hw, **g.attributes)
+        (result,) = c_kernels.check(
+            "depthwise_conv2d.vjp_x", grad, w, start, trained, listed, in_hw=g.in_hw, **g.attributes
+        )
+        assert same_bits(dx, result).all()
+    c_kernels.check_in_place(
+        "depthwise_conv2d.vjp_x", "dx", "dx0", grad, w, dx0, trained, listed, in_hw=g.in_hw, **g.attributes
+    )
+
+
+@pytest.mark.rules("DW-C6", "DW-S7")
+def test_no_accumulator_overflows_on_the_way_to_that_of_a_split_weight():
+    """With w alone it would: the proof is about the weight that trained is part of."""
+    x, w = np.full((1, 1, 1, 2), 127, np.int8), np.full((1, 1, 2), 127, np.int8)
+    trained, listed = -w[..., [1]], np.int32([1])
+    b, m = np.full(2, 2**31 - 1 - 127 * 255 * np.int64([1, 0]), np.int32), np.full(2, 2.0**-25, np.float32)
+    y, _ = c_kernels.check("depthwise_conv2d.forward", x, w, b, m, trained, listed, x_zero=-128, y_zero=0)
+    assert (y == 64).all()
+
+
 @pytest.mark.rules("DW-A1", "DW-A2", "DW-A3")
 def test_alias_table():
     assert c_kernels.pairs("depthwise_conv2d.forward") == set()
@@ -218,6 +252,7 @@ def test_the_mask_may_be_left_out():
 X, W, B, M = Type((1, 4, 4, 3), "int8"), Type((3, 3, 3), "int8"), Type((3,), "int32"), Type((3,), "float32")
 G = Type((1, 2, 2, 3), "float32")
 ZEROS = {"x_zero": 0, "y_zero": 0}
+PART = Type((*W.shape[:-1], 2), "int8")
 
 
 def broken(rule, text):
@@ -307,3 +342,40 @@ def test_a_list_that_does_not_ascend_within_g_is_refused(namespace, channels):
     g, x = np.zeros((1, 2, 2, 3), np.float32), np.zeros((1, 2, 2, 2), np.int8)
     with broken("SAVE-C3", "channels is .*from 0 to 2"):
         namespace.depthwise_conv2d.vjp_w(g, x, None, np.int32(channels), x_zero=0, kernel=(1, 1))
+
+
+@pytest.mark.rules("DW-C8")
+@pytest.mark.parametrize(
+    ("trained", "channels"),
+    [
+        (None, Type((2,), "int32")),
+        (PART, None),
+        (PART, Type((3,), "int32")),
+        (PART, Type((2,), "int64")),
+        (PART, Type((2, 2), "int32")),
+        (PART, Type((), "int32")),
+        (replace(PART, dtype="uint8"), Type((2,), "int32")),
+        (replace(PART, shape=(1, *PART.shape[1:])), Type((2,), "int32")),
+        (replace(PART, shape=(*PART.shape[:-1], 9)), Type((9,), "int32")),
+        (replace(PART, shape=(*PART.shape[:-1], 0)), Type((0,), "int32")),
+    ],
+    ids=str,
+)
+def test_parts_of_a_weight_that_do_not_fit_are_refused(trained, channels):
+    with pytest.raises(
+        ConstraintError, match=r"^DW-C8: trained is .*, channels is .*, w is .*; give int8 .* or neither$"
+    ):
+        depthwise_conv2d.types(X, W, B, M, trained, channels, **ZEROS)
+    with pytest.raises(ConstraintError, match=r"^DW-C8: trained is "):
+        depthwise_conv2d.types_vjp_x(G, W, None, trained, channels, in_hw=(4, 4))
+
+
+@pytest.mark.rules("DW-C8")
+@pytest.mark.parametrize("namespace", [ops, kernels])
+@pytest.mark.parametrize("channels", [[1, 0], [1, 1], [-1, 0], [0, 9]])
+def test_a_list_of_a_part_that_does_not_ascend_within_w_is_refused(namespace, channels):
+    x, w, b, m, g, trained = (np.zeros(t.shape, t.dtype) for t in (X, W, B, M, G, PART))
+    with pytest.raises(ConstraintError, match=r"SAVE-C3: channels is .*from 0 to "):
+        namespace.depthwise_conv2d.forward(x, w, b, m, trained, np.int32(channels), **ZEROS)
+    with pytest.raises(ConstraintError, match="SAVE-C3: channels is "):
+        namespace.depthwise_conv2d.vjp_x(g, w, None, trained, np.int32(channels), in_hw=(4, 4))

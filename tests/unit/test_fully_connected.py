@@ -1,5 +1,6 @@
 """specs/ops/fully_connected.md"""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 import c_kernels
 import exact
-from goldgrad import ConstraintError, kernels
+from goldgrad import ConstraintError, kernels, ops
 from goldgrad.numerics import INT32_MAX, INT32_MIN, same_bits
 from goldgrad.ops import Type, fully_connected, save_channels
+from split_weights import PARTS, split
 
 SHAPES = [(1, 1, 1), (1, 7, 3), (2, 3, 8), (3, 5, 9), (1, 40, 10), (2, 13, 17)]
 """N, I, O."""
@@ -143,6 +145,38 @@ def test_a_slice_gets_the_bits_of_the_dense_gradient(channels):
     assert same_bits(dw, dense[:, kept]).all()
 
 
+@pytest.mark.rules("FC-S7", "FC-S1", "FC-S4", "FC-A1", "FC-A2", "FC-F1")
+@pytest.mark.parametrize("channels", PARTS, ids=str)
+def test_a_split_weight_is_the_dense_weight_that_its_parts_make(channels):
+    rng = np.random.default_rng(10)
+    x, w, b, m = (
+        exact.codes(rng, 2, 5),
+        np.maximum(exact.codes(rng, 9, 5), -127),
+        np.arange(9, dtype=np.int32),
+        np.float32([0.01] * 9),
+    )
+    trained, listed, dense = split(rng, w, channels)
+    expected = fully_connected.forward(x, dense, b, m, **{"x_zero": -7, "y_zero": 3})
+    results = c_kernels.check("fully_connected.forward", x, w, b, m, trained, listed, **{"x_zero": -7, "y_zero": 3})
+    c_kernels.assert_same("fully_connected.forward", expected, results)
+    grad, dx0 = exact.floats(rng, 2, 9, hard=0.05), exact.floats(rng, *x.shape, hard=0.1)
+    for start in (None, dx0):
+        dx = fully_connected.vjp_x(grad, dense, start)
+        (result,) = c_kernels.check("fully_connected.vjp_x", grad, w, start, trained, listed)
+        assert same_bits(dx, result).all()
+    c_kernels.check_in_place("fully_connected.vjp_x", "dx", "dx0", grad, w, dx0, trained, listed)
+
+
+@pytest.mark.rules("FC-C6", "FC-S7")
+def test_no_accumulator_overflows_on_the_way_to_that_of_a_split_weight():
+    """With w alone it would: the proof is about the weight that trained is part of."""
+    x, w = np.full((1, 2), 127, np.int8), np.full((3, 2), 127, np.int8)
+    trained, listed = -w[..., [1]], np.int32([1])
+    b, m = np.full(3, 2**31 - 1 - 127 * 255, np.int32), np.full(3, 2.0**-25, np.float32)
+    y, _ = c_kernels.check("fully_connected.forward", x, w, b, m, trained, listed, x_zero=-128, y_zero=0)
+    assert (y == 64).all()
+
+
 @pytest.mark.rules("FC-A1", "FC-A2", "FC-A3")
 def test_in_place():
     rng = np.random.default_rng(0)
@@ -156,6 +190,7 @@ def test_in_place():
 
 X, W, B, M = Type((2, 5), "int8"), Type((9, 5), "int8"), Type((9,), "int32"), Type((9,), "float32")
 G, ZEROS = Type((2, 9), "float32"), {"x_zero": 0, "y_zero": 0}
+PART = Type((*W.shape[:-1], 2), "int8")
 
 
 @pytest.mark.rules("FC-C1")
@@ -229,3 +264,40 @@ def test_a_map_is_flattened_in_raster_order():
     assert (y == fully_connected.forward(flat, w, b, m, x_zero=3, y_zero=0)[0]).all()
     with pytest.raises(ConstraintError, match=r"FC-C2: in_shape is \(3, 2\)"):
         fully_connected.types_vjp_x(Type.of(g), Type.of(w), in_shape=(3, 2))
+
+
+@pytest.mark.rules("FC-C7")
+@pytest.mark.parametrize(
+    ("trained", "channels"),
+    [
+        (None, Type((2,), "int32")),
+        (PART, None),
+        (PART, Type((3,), "int32")),
+        (PART, Type((2,), "int64")),
+        (PART, Type((2, 2), "int32")),
+        (PART, Type((), "int32")),
+        (replace(PART, dtype="uint8"), Type((2,), "int32")),
+        (replace(PART, shape=(1, *PART.shape[1:])), Type((2,), "int32")),
+        (replace(PART, shape=(*PART.shape[:-1], 9)), Type((9,), "int32")),
+        (replace(PART, shape=(*PART.shape[:-1], 0)), Type((0,), "int32")),
+    ],
+    ids=str,
+)
+def test_parts_of_a_weight_that_do_not_fit_are_refused(trained, channels):
+    with pytest.raises(
+        ConstraintError, match=r"^FC-C7: trained is .*, channels is .*, w is .*; give int8 .* or neither$"
+    ):
+        fully_connected.types(X, W, B, M, trained, channels, **ZEROS)
+    with pytest.raises(ConstraintError, match=r"^FC-C7: trained is "):
+        fully_connected.types_vjp_x(G, W, None, trained, channels)
+
+
+@pytest.mark.rules("FC-C7")
+@pytest.mark.parametrize("namespace", [ops, kernels])
+@pytest.mark.parametrize("channels", [[1, 0], [1, 1], [-1, 0], [0, 9]])
+def test_a_list_of_a_part_that_does_not_ascend_within_w_is_refused(namespace, channels):
+    x, w, b, m, g, trained = (np.zeros(t.shape, t.dtype) for t in (X, W, B, M, G, PART))
+    with pytest.raises(ConstraintError, match=r"SAVE-C3: channels is .*from 0 to "):
+        namespace.fully_connected.forward(x, w, b, m, trained, np.int32(channels), **ZEROS)
+    with pytest.raises(ConstraintError, match="SAVE-C3: channels is "):
+        namespace.fully_connected.vjp_x(g, w, None, trained, np.int32(channels))

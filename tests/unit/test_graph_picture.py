@@ -36,7 +36,7 @@ def test_each_node_has_one_box_and_what_is_gone_is_a_ghost(step):
     kept = sorted((box for box in shown.boxes if box.time is not None), key=lambda box: box.time)
     assert [box.node for box in kept] == list(graph.nodes)
     ghosts = {name for box in shown.boxes if box.kind == "ghost" for name in box.node.results}
-    computed = {name for node in graph.nodes for name in node.results}
+    computed = {name.replace(".trained.", ".w.") for node in graph.nodes for name in node.results}
     assert ghosts == {name for node in full.nodes if computed.isdisjoint(node.results) for name in node.results}
     places = [(box.row, box.column, box.line) for box in shown.boxes]
     assert len(set(places)) == len(places)
@@ -46,7 +46,7 @@ def test_each_node_has_one_box_and_what_is_gone_is_a_ghost(step):
 @given(graphs.steps())
 def test_colours_tell_what_trains(step):
     _, graph, shown = drawn(step)
-    trains = {parameter_of(graph, name) for name in graph.updates}
+    trains = {parameter_of(graph, name).replace(".trained", ".w") for name in graph.updates}
     for box in shown.boxes:
         if box.node.function in LAYERS:
             layer = layer_name(box.node)

@@ -10,6 +10,7 @@ import pytest
 
 import c_kernels
 import exact
+from goldgrad import kernels, ops
 from goldgrad.errors import ConstraintError
 from goldgrad.ops import FUNCTIONS, Type, sgd_update_weight_stochastic
 from goldgrad.ops.sgd_update_weight_stochastic import draws, mix, round_stochastically
@@ -169,6 +170,46 @@ def test_slicing_does_not_change_the_draws(shape):
         sliced = sgd_update_weight_stochastic.update(w, dense[..., channels], q, lr, seed, step, channels)
         trains = np.isin(np.arange(shape[-1]), channels)
         np.testing.assert_array_equal(sliced, np.where(trains, everything, w))
+
+
+@pytest.mark.rules("UPS-S6", "UPS-S4", "UPS-A1", "UPS-F1")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_trained_part_of_a_split_weight_gets_the_draws_of_the_dense_one(shape):
+    rng = np.random.default_rng(shape)
+    for _ in range(10):
+        w, dw, q, lr, seed, step, channels = with_draws(rng, *operands(rng, shape))
+        (dense,) = c_kernels.check(NAME, w, dw, q, lr, seed, step, channels)
+        factors = q[channels] if len(shape) == 3 else q
+        part = [w[..., channels].copy(), dw, factors, lr, seed, step, channels]
+        (w_new,) = c_kernels.check(NAME, *part, dense_channels=shape[-1])
+        np.testing.assert_array_equal(w_new, dense[..., channels])
+        c_kernels.check_in_place(NAME, "w_new", "w", *part, dense_channels=shape[-1])
+
+
+@pytest.mark.rules("UPS-C2")
+def test_parts_that_do_not_fit():
+    w, dw, q = Type((2, 3), "int8"), Type((2, 3), "float32"), Type((2,), "float32")
+    rate, number = Type((1,), "float32"), Type((1,), "int32")
+    arrays, good = (w, dw, q, rate, number, number), Type((3,), "int32")
+    assert sgd_update_weight_stochastic.types(*arrays, good, dense_channels=3) == (w,)
+    for channels, of in ((None, 5), (Type((2,), "int32"), 5), (Type((3,), "float32"), 5), (good, 2)):
+        with pytest.raises(
+            ConstraintError, match=r"UPS-C2: w is .*, dense_channels is .; give int32\[3\], and at least 3"
+        ):
+            sgd_update_weight_stochastic.types(*arrays, channels, dense_channels=of)
+    with pytest.raises(ConstraintError, match="UPW-C2"):
+        sgd_update_weight_stochastic.types(w, Type((2, 2), "float32"), *arrays[2:], good, dense_channels=9)
+
+
+@pytest.mark.rules("UPS-C2")
+@pytest.mark.parametrize("namespace", [ops, kernels])
+@pytest.mark.parametrize("channels", [[1, 0], [2, 2], [-1, 0], [0, 5]])
+def test_numbers_of_channels_that_the_dense_weight_does_not_have(namespace, channels):
+    w, dw, zero = np.zeros((2, 2), np.int8), np.zeros((2, 2), np.float32), np.zeros(1, np.int32)
+    arrays = w, dw, np.ones(2, np.float32), one, zero, zero
+    namespace.sgd_update_weight_stochastic.update(*arrays, np.int32([0, 4]), dense_channels=5)
+    with pytest.raises(ConstraintError, match=r"UPW-C5: channels is \[.*; list each .* from 0 to 4"):
+        namespace.sgd_update_weight_stochastic.update(*arrays, np.int32(channels), dense_channels=5)
 
 
 @pytest.mark.rules("UPS-S5")

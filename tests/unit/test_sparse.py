@@ -1,5 +1,6 @@
 """Update schemes (specs/scheme.md) and what they leave of a training graph (TRAIN-S7)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ from goldgrad.autodiff import differentiate
 from goldgrad.graph import validate
 from goldgrad.model import Model
 from goldgrad.models._network import Network
+from goldgrad.numerics import same_bits
+from goldgrad.optimizers import OPTIMIZERS
 from goldgrad.sparse import (
     BIAS_ONLY,
     FULL,
     HEAD,
     Scheme,
+    Split,
     apply,
     channel_count,
     check_scheme,
@@ -23,6 +27,7 @@ from goldgrad.sparse import (
     largest_norm,
     load_scheme,
     parse_scheme,
+    split_weights,
 )
 from goldgrad.training import Session
 from networks import small_model, with_parameters
@@ -299,7 +304,8 @@ SPARSE = Scheme("sparse", 2, {"block.expand": 0.5, "block.depthwise": (1, 4), "s
         ),
         (
             SPARSE,
-            "stem.w block.expand.w block.depthwise.w block.depthwise.b block.project.b classifier.w classifier.b",
+            "stem.w block.expand.trained block.depthwise.trained block.depthwise.b block.project.b "
+            "classifier.w classifier.b",
         ),
     ],
 )
@@ -314,8 +320,8 @@ def test_the_full_scheme_leaves_the_graph_as_it_is():
     assert (graph, lists) == (TRAINING, {})
 
 
-@pytest.mark.rules("TRAIN-S7", "TRAIN-S8")
-def test_a_slice_saves_its_channels_only():
+@pytest.mark.rules("TRAIN-S7", "TRAIN-S8", "TRAIN-S13")
+def test_a_slice_is_a_parameter_of_its_own_and_saves_its_channels_only():
     graph, lists = apply(MODEL, TRAINING, SPARSE)
     assert validate(graph) is graph
     assert {name: channels.tolist() for name, channels in lists.items()}.keys() == {
@@ -324,34 +330,102 @@ def test_a_slice_saves_its_channels_only():
     }
     assert lists["block.depthwise.channels"].tolist() == [1, 4]
     assert graph["block.expand.saved"].type.shape == (1, 3, 3, 2)
-    assert graph["block.expand.w.grad"].type.shape == (6, 1, 1, 2)
-    assert graph["block.depthwise.w.grad"].type.shape == (3, 3, 2)
+    assert graph["block.expand.saved"].scale == graph["stem.y"].scale
+    for name in ("block.expand.trained", "block.expand.trained.grad", "block.expand.trained.new"):
+        assert graph[name].type.shape == (6, 1, 1, 2)
+    assert graph["block.depthwise.trained.grad"].type.shape == (3, 3, 2)
+    assert graph["block.expand.trained.q"].type.shape == (6,)
+    assert graph["block.depthwise.trained.q"].type.shape == (2,)
+    assert {graph[name].role for name in ("block.expand.w", "block.expand.trained")} == {"weight"}
     backward = graph.nodes[next(i for i, node in enumerate(graph.nodes) if "loss" in node.results) + 1 :]
     read = {name for node in backward for name in node.operands}
     assert {"block.expand.saved", "block.depthwise.saved", "pool.y", "x"} <= read
     assert {"stem.y", "block.expand.y", "block.depthwise.y"}.isdisjoint(read), "whole activations are not kept"
 
 
-@pytest.mark.rules("TRAIN-S7", "SCHEME-S4")
-@pytest.mark.parametrize("optimizer", ["sgd", "master", "momentum"])  # stochastic: seeds count what trains (TRAIN-S12)
-def test_what_trains_gets_the_bits_of_the_full_update_and_the_rest_keeps_its_own(optimizer):
-    full = Session(MODEL, FULL, optimizer=optimizer)
-    sparse = Session(MODEL, SPARSE, optimizer=optimizer)
-    full.step(sample(), 0.002)
-    sparse.step(sample(), 0.002)
-    chosen = {node.operand("w"): chosen_channels(MODEL, SPARSE, node) for node in MODEL.layers()}
-    changed = 0
-    for name, before in MODEL.arrays.items():
-        after = sparse.parameters[name]
-        trains = np.zeros(before.shape, bool)
-        if name in chosen:
-            trains[..., [] if chosen[name] is None else chosen[name]] = True
-        else:
-            trains[...] = name in sparse.graph.updates
-        np.testing.assert_array_equal(after[trains], full.parameters[name][trains], err_msg=name)
-        np.testing.assert_array_equal(after[~trains], before[~trains], err_msg=name)
-        changed += int((after != before).sum())
-    assert changed > 10
+@pytest.mark.rules("TRAIN-S13")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_reader_of_a_split_weight_gets_its_parts(optimizer):
+    graph, _ = apply(MODEL, differentiate(MODEL.graph, "loss", optimizer), SPARSE)
+    splits = split_weights(graph)
+    layers = ("block.expand", "block.depthwise")
+    assert splits == {f"{layer}.trained": Split(f"{layer}.w", f"{layer}.channels") for layer in layers}
+    for trained, split in splits.items():
+        forward, *vjp_x = graph.users(split.whole)
+        assert [node.function.partition(".")[2] for node in (forward, *vjp_x)] == ["forward", "vjp_x"]
+        for node in (forward, *vjp_x):
+            assert (node.operand("trained"), node.operand("channels")) == (trained, split.listed)
+        (update,) = (node for node in graph.users(trained) if "update" in node.function)
+        assert (update.operand("w"), update.results[0]) == (trained, graph.updates[trained])
+        by_element = optimizer == "stochastic"
+        assert update.operand("channels") == (split.listed if by_element else None)
+        assert update.attributes == ({"dense_channels": graph[split.whole].type.shape[-1]} if by_element else {})
+        names = {name for name in graph.tensors if name.startswith(f"{split.whole}.")}
+        assert not names, "nothing is left of the whole weight's update"
+    whole = {node.operand("trained") for node in MODEL.layers()}
+    assert whole == {None}, "the model's own nodes are left alone"
+
+
+@pytest.mark.rules("TRAIN-S13")
+def test_names_that_a_split_weight_needs_must_be_free():
+    n = Network("taken", {})
+    x = n.conv("stem", n.image((1, 4, 4, 1), 1.0, 0), 4, kernel=3)
+    x = n.conv("other", x, 4, kernel=1)
+    n.builder.nodes[-1] = replace(n.builder.nodes[-1], outputs=("other.trained", "other.mask"))
+    n.builder.tensors["other.trained"] = replace(n.builder.tensors.pop("other.y"), name="other.trained")
+    model = with_parameters(n.loss(n.classifier(n.global_average("other.trained"), 3)))
+    with pytest.raises(ConstraintError, match=r"TRAIN-C3: two tensors are named other.trained; give each a name"):
+        apply(model, differentiate(model.graph, "loss"), Scheme("mine", weights={"other": 0.5}))
+
+
+def trains(session: Session) -> dict[str, np.ndarray]:
+    """Of each array of the model, which elements the session's scheme trains."""
+    masks = {name: np.full(array.shape, name in session.graph.updates) for name, array in MODEL.arrays.items()}
+    for node in MODEL.layers():
+        channels = chosen_channels(MODEL, session.scheme, node)
+        if channels is not None:
+            masks[node.operand("w")][..., channels] = True
+    return masks
+
+
+@pytest.mark.rules("TRAIN-S7", "TRAIN-S13", "SCHEME-S4", "UPS-S6")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_equals_that_of_dense_weights_whose_steps_are_masked(optimizer):
+    sparse, dense = (Session(MODEL, scheme, optimizer=optimizer, mu=0.5) for scheme in (SPARSE, FULL))
+    if optimizer == "stochastic":  # a seed belongs to a weight's place among those that train
+        for name, value in sparse.constants.items():
+            dense.constants[name.replace(".trained.seed", ".w.seed")] = value
+    masks, frozen = trains(sparse), {name: array.copy() for name, array in MODEL.arrays.items()}
+    for step in range(4):
+        outputs, expected = sparse.step(sample(step), 0.002), dense.step(sample(step), 0.002)
+        for name, value in outputs.items():
+            assert same_bits(value, expected[name]).all()
+        for name, mask in masks.items():
+            dense.parameters[name] = np.where(mask, dense.parameters[name], frozen[name])
+            assert same_bits(sparse.weights()[name], dense.parameters[name]).all(), f"{name}, step {step}"
+    for name, mask in masks.items():
+        assert (sparse.weights()[name] != frozen[name])[mask].any() == mask.any()
+    for trained, split in split_weights(sparse.graph).items():
+        np.testing.assert_array_equal(sparse.parameters[split.whole], MODEL.arrays[split.whole])
+        for kind in ("master", "velocity"):
+            if f"{trained}.{kind}" in sparse.parameters:
+                part = dense.parameters[f"{split.whole}.{kind}"][..., sparse.constants[split.listed]]
+                assert same_bits(sparse.parameters[f"{trained}.{kind}"], part).all()
+
+
+@pytest.mark.rules("TRAIN-S13")
+def test_a_session_predicts_with_its_split_weights_and_counts_them():
+    session = Session(MODEL, SPARSE)
+    sizes = [6 * 2, 9 * 2, 4 * 9, 4 * 3, 6 * 4, 4 * 4, 3 * 4]  # expand, depthwise, stem, classifier; three biases
+    assert session.trained_bytes == sum(sizes)
+    assert Session(MODEL, SPARSE, optimizer="master").trained_bytes == sum(sizes)
+    for step in range(3):
+        session.step(sample(step), 0.002)
+    now = replace(MODEL, arrays=session.weights())
+    expected = Session(now, FULL).predict(sample(5))
+    for name, value in session.predict(sample(5)).items():
+        assert same_bits(value, expected[name]).all()
+    assert session.weights().keys() == MODEL.arrays.keys()
 
 
 def test_faults_are_goldgrad_errors():

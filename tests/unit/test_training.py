@@ -13,6 +13,7 @@ from goldgrad.autodiff import differentiate
 from goldgrad.errors import ConstraintError
 from goldgrad.graph import Graph, Node, Tensor, validate
 from goldgrad.interpreter import reference, run
+from goldgrad.model_check import check_roles
 from goldgrad.numerics import INT32_MAX, same_bits
 from goldgrad.ops import Type
 from goldgrad.optimizers import OPTIMIZERS
@@ -107,6 +108,24 @@ def test_constraint_of_a_function_is_reported_with_its_node():
     attributes = {**graph.nodes[1].attributes, "lo": 5, "hi": 4}
     with pytest.raises(ConstraintError, match=r"CONV-C4: node 1 \(conv2d.forward\)"):
         validate(damaged(graph, 1, attributes=attributes))
+
+
+@pytest.mark.rules("TRAIN-C5", "TRAIN-S13")
+@pytest.mark.parametrize("layer", ["stem", "block.depthwise", "classifier"])
+def test_a_weight_is_split_after_differentiation(layer):
+    graph = tiny_model.graph()
+    w = graph[f"{layer}.w"].type
+    parts = (
+        Tensor("part", replace(w, shape=(*w.shape[:-1], 1)), "weight"),
+        Tensor("list", Type((1,), "int32"), "constant"),
+    )
+    index = next(i for i, node in enumerate(graph.nodes) if f"{layer}.w" in node.operands)
+    nodes = damaged(graph, index, inputs=(*graph.nodes[index].inputs, "part", "list")).nodes
+    split = validate(graph.with_nodes(nodes, parts))
+    with pytest.raises(ConstraintError, match=f"TRAIN-C5: {layer}.w is split already; differentiate the whole weight"):
+        differentiate(split, "loss")
+    with pytest.raises(ConstraintError, match=rf"MODEL-C1: node {index} \(.*\) has a split weight; give the whole"):
+        check_roles(split)
 
 
 @pytest.mark.rules("TRAIN-C5")
@@ -319,18 +338,18 @@ def test_optimizers_by_name(optimizer):
     session = Session(model, SPARSE, optimizer=optimizer, seed=2**31 - 1)
     functions = {node.function for node in session.graph.nodes if node.function.endswith(".update")}
     assert functions == {UPDATES[optimizer], "sgd_update_bias.update"}
-    trained = {"block.expand.w": [1, 3], "block.depthwise.w": session.constants["block.depthwise.channels"]}
+    trained = {"block.expand": [1, 3], "block.depthwise": session.constants["block.depthwise.channels"]}
     states = {t.name: t for t in session.graph.outside() if t.role == "state"}
     kind = {"master": "master", "momentum": "velocity"}.get(optimizer)
-    assert set(states) == ({f"{weight}.{kind}" for weight in trained} if kind else set())
+    assert set(states) == ({f"{layer}.trained.{kind}" for layer in trained} if kind else set())
     for name in states:
-        weight = name.rpartition(".")[0]
-        part = model.arrays[weight][..., trained[weight]].astype(np.float32)
+        layer = name.removesuffix(f".trained.{kind}")
+        part = model.arrays[f"{layer}.w"][..., trained[layer]].astype(np.float32)
         assert equal(session.parameters[name], part if optimizer == "master" else np.zeros_like(part))
         assert name in session.graph.updates
     if optimizer == "stochastic":
-        assert session.constants["block.expand.w.seed"].tolist() == [2**31 - 1]
-        assert session.constants["block.depthwise.w.seed"].tolist() == [0]
+        assert session.constants["block.expand.trained.seed"].tolist() == [2**31 - 1]
+        assert session.constants["block.depthwise.trained.seed"].tolist() == [0]
     before = session.steps
     session.step(tiny_model.sample(), 0.1)
     assert session.steps == before + 1
@@ -355,23 +374,24 @@ def test_first_step_of_master_and_momentum_is_that_of_sgd():
 def test_sparse_step_is_the_full_step_on_what_trains_and_nothing_elsewhere(optimizer):
     model = tiny_model.model()
     full, sparse = (Session(model, scheme, optimizer=optimizer) for scheme in (FULL, SPARSE))
-    before = {name: array.copy() for name, array in sparse.parameters.items()}
+    before = {name: array.copy() for name, array in model.arrays.items()}
     if optimizer == "stochastic":  # a seed belongs to a weight's place among those that train
-        for weight in ("block.expand.w", "block.depthwise.w"):
-            full.constants[f"{weight}.seed"] = sparse.constants[f"{weight}.seed"]
+        for layer in ("block.expand", "block.depthwise"):
+            full.constants[f"{layer}.w.seed"] = sparse.constants[f"{layer}.trained.seed"]
     for session in (full, sparse):
         session.step(tiny_model.sample(), 0.1)
     channels = {"block.expand.w": [1, 3], "block.depthwise.w": sparse.constants["block.depthwise.channels"]}
     whole = {"block.depthwise.b", "block.project.b", "classifier.b"}
+    after = sparse.weights()
     for name in model.arrays:
         if name in whole:
-            assert equal(sparse.parameters[name], full.parameters[name])
-            assert not equal(sparse.parameters[name], before[name])
+            assert equal(after[name], full.parameters[name])
+            assert not equal(after[name], before[name])
         else:
             expected = before[name].copy()
             chosen = channels.get(name, [])
             expected[..., chosen] = full.parameters[name][..., chosen]
-            assert equal(sparse.parameters[name], expected)
+            assert equal(after[name], expected)
 
 
 @pytest.mark.rules("TRAIN-S8")
@@ -396,7 +416,7 @@ def test_nothing_is_kept_that_nobody_needs():
 def test_only_the_chosen_channels_of_an_input_are_saved():
     graph = Session(tiny_model.model(), SPARSE).graph
     assert graph["block.expand.saved"].type == Type((1, 4, 4, 2), "int8")
-    (gradient,) = (node for node in graph.nodes if node.results == ("block.expand.w.grad",))
+    (gradient,) = (node for node in graph.nodes if node.results == ("block.expand.trained.grad",))
     assert gradient.operand("x") == "block.expand.saved"
     backward = [node for node in graph.nodes if "vjp" in node.function or node.function.endswith(".update")]
     assert not any("stem.y" in node.operands or "block.expand.y" in node.operands for node in backward)

@@ -26,14 +26,21 @@ typedef struct {
  *   y     int8    [out_h][out_w][out_c]
  *   mask  uint8   [out_h][out_w][ceil(out_c / 8)] (MASK-S1), or NULL if nobody wants it
  *
+ * CONV-S7: a split weight is w with input channel channels[j] replaced by channel j of trained.
+ *
+ *   trained   int8  [out_c][kernel_h][kernel_w][kept], every code in [-127, 127], or NULL if w is whole
+ *   channels  int32 [kept], or NULL if w is whole; kept is then 0
+ *
  * CONV-C1, CONV-C2, CONV-C3: shapes and types as above, one channel count for x and w.
- * CONV-C6: no accumulator can leave int32 for these w and b.
+ * CONV-C7: 1 <= kept <= in_c; channels ascend strictly and lie in [0, in_c) (SAVE-C3).
+ * CONV-C6: no accumulator can leave int32 for this weight and b.
  * CONV-A1: y and mask overlap no operand and not each other.
  * CONV-F1: y, mask and scratch are all that is written; every bit of y and mask is.
  * ABI-M1: scratch has gg_conv2d_forward_scratch_bytes(p) bytes, aligned to 8; its contents before do not matter.
  */
 void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
-                       int8_t *y, uint8_t *mask, void *scratch);
+                       const int8_t *trained, const int32_t *channels, int32_t kept, int8_t *y, uint8_t *mask,
+                       void *scratch);
 int32_t gg_conv2d_forward_scratch_bytes(const gg_conv2d_t *p);
 
 /*
@@ -41,14 +48,15 @@ int32_t gg_conv2d_forward_scratch_bytes(const gg_conv2d_t *p);
  * in each, over the taps in raster order.
  *
  *   g    float32 [out_h][out_w][out_c], the gradient of the accumulator
- *   w    as above
+ *   w    as above, split by trained and channels or whole (CONV-S7, CONV-C7)
  *   dx0  float32 [in_h][in_w][in_c], where the chain starts, or NULL for +0
  *   dx   float32 [in_h][in_w][in_c]
  *
  * CONV-C5: shapes as above.  CONV-A2: dx may be dx0; otherwise dx overlaps no operand.
  * CONV-F1: dx and scratch are all that is written.
  */
-void gg_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, const float *dx0, float *dx, void *scratch);
+void gg_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, const float *dx0, const int8_t *trained,
+                     const int32_t *channels, int32_t kept, float *dx, void *scratch);
 int32_t gg_conv2d_vjp_x_scratch_bytes(const gg_conv2d_t *p);
 
 /*

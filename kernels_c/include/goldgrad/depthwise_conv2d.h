@@ -26,22 +26,29 @@ typedef struct {
  *   y     int8    [out_h][out_w][channels]
  *   mask  uint8   [out_h][out_w][ceil(channels / 8)] (MASK-S1), or NULL if nobody wants it
  *
+ * DW-S7: a split weight is w with channel selected[j] replaced by channel j of trained.
+ *
+ *   trained   int8  [kernel_h][kernel_w][kept], every code in [-127, 127], or NULL if w is whole
+ *   selected  int32 [kept], or NULL if w is whole; kept is then 0
+ *
  * DW-C1, DW-C2, DW-C3: shapes and types as above, one channel count for x and w.
- * DW-C6: no accumulator can leave int32 for these w and b.
+ * DW-C8: 1 <= kept <= channels; selected ascends strictly and lies in [0, channels) (SAVE-C3).
+ * DW-C6: no accumulator can leave int32 for this weight and b.
  * DW-A1: y and mask overlap no operand and not each other.
  * DW-F1: y, mask and scratch are all that is written; every bit of y and mask is.
  * ABI-M1: scratch has gg_depthwise_conv2d_forward_scratch_bytes(p) bytes, aligned to 8; its contents before do not
  * matter.
  */
 void gg_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b,
-                                 const float *m, int8_t *y, uint8_t *mask, void *scratch);
+                                 const float *m, const int8_t *trained, const int32_t *selected, int32_t kept,
+                                 int8_t *y, uint8_t *mask, void *scratch);
 int32_t gg_depthwise_conv2d_forward_scratch_bytes(const gg_depthwise_conv2d_t *p);
 
 /*
  * Gradient of x (DW-S4): each element is a chain of fused multiply-adds from dx0 over the taps in raster order.
  *
  *   g    float32 [out_h][out_w][channels], the gradient of the accumulator
- *   w    as above
+ *   w    as above, split by trained and selected or whole (DW-S7, DW-C8)
  *   dx0  float32 [in_h][in_w][channels], where the chain starts, or NULL for +0
  *   dx   float32 [in_h][in_w][channels]
  *
@@ -49,7 +56,7 @@ int32_t gg_depthwise_conv2d_forward_scratch_bytes(const gg_depthwise_conv2d_t *p
  * DW-F1: dx and scratch are all that is written.
  */
 void gg_depthwise_conv2d_vjp_x(const gg_depthwise_conv2d_t *p, const float *g, const int8_t *w, const float *dx0,
-                               float *dx, void *scratch);
+                               const int8_t *trained, const int32_t *selected, int32_t kept, float *dx, void *scratch);
 int32_t gg_depthwise_conv2d_vjp_x_scratch_bytes(const gg_depthwise_conv2d_t *p);
 
 /*

@@ -3,31 +3,30 @@
 #include <stddef.h>
 
 #include "rounding.h"
+#include "split_weight.h"
 #include "taps.h"
 
-/* CONV-S1: b + sum of (x - x_zero) * w over the taps that meet the map. */
-static int32_t accumulate(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, int32_t b, gg_taps_t rows,
-                          gg_taps_t columns) {
+/* CONV-S1, CONV-S7: acc + sum of (x - x_zero) * w over the taps that meet the map; a row of w is a tap of an output
+ * channel. */
+static int32_t accumulate(const gg_conv2d_t *p, const int8_t *x, const gg_split_weight_t *w, int32_t o, int32_t acc,
+                          gg_taps_t rows, gg_taps_t columns) {
     const gg_window_t *const s = &p->window;
-    int32_t acc = b;
     for (int32_t kh = rows.first; kh < rows.end; ++kh) {
         for (int32_t kw = columns.first; kw < columns.end; ++kw) {
             const int32_t ih = rows.origin + kh * s->dilation_h;
             const int32_t iw = columns.origin + kw * s->dilation_w;
             const int8_t *const pixel = x + (ih * s->in_w + iw) * p->in_c;
-            const int8_t *const weight = w + (kh * s->kernel_w + kw) * p->in_c;
-            for (int32_t i = 0; i < p->in_c; ++i) {
-                acc += (pixel[i] - p->x_zero) * weight[i];
-            }
+            acc = gg_row_dot(w, (o * s->kernel_h + kh) * s->kernel_w + kw, pixel, p->x_zero, acc);
         }
     }
     return acc;
 }
 
 void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
-                       int8_t *y, uint8_t *mask, void *scratch) {
+                       const int8_t *trained, const int32_t *channels, int32_t kept, int8_t *y, uint8_t *mask,
+                       void *scratch) {
     const gg_window_t *const s = &p->window;
-    const int32_t filter = s->kernel_h * s->kernel_w * p->in_c;
+    const gg_split_weight_t weight = {w, trained, channels, p->in_c, kept};
     (void)scratch;
     for (int32_t oh = 0; oh < s->out_h; ++oh) {
         const gg_taps_t rows = gg_row_taps(s, oh);
@@ -36,7 +35,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
             uint8_t bits = 0;
             for (int32_t o = 0; o < p->out_c; ++o) {
                 bool inside;
-                const int32_t acc = accumulate(p, x, w + o * filter, b[o], rows, columns);
+                const int32_t acc = accumulate(p, x, &weight, o, b[o], rows, columns);
                 *y++ = gg_requantize(acc, m[o], p->y_zero, p->lo, p->hi, &inside);
                 mask = gg_put_bit(mask, &bits, o, p->out_c, inside);
             }
@@ -51,9 +50,10 @@ int32_t gg_conv2d_forward_scratch_bytes(const gg_conv2d_t *p) {
 
 /* CONV-S4: output channels, then kernel rows, then kernel columns; an input pixel meets tap k at output o if
  * o * stride = i + pad - k * dilation. */
-void gg_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, const float *dx0, float *dx,
-                     void *scratch) {
+void gg_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, const float *dx0, const int8_t *trained,
+                     const int32_t *channels, int32_t kept, float *dx, void *scratch) {
     const gg_window_t *const s = &p->window;
+    const gg_split_weight_t weight = {w, trained, channels, p->in_c, kept};
     (void)scratch;
     for (int32_t ih = 0; ih < s->in_h; ++ih) {
         for (int32_t iw = 0; iw < s->in_w; ++iw) {
@@ -70,10 +70,7 @@ void gg_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, cons
                             continue;
                         }
                         const float grad = g[(oh * s->out_w + ow) * p->out_c + o];
-                        const int8_t *const weight = w + ((o * s->kernel_h + kh) * s->kernel_w + kw) * p->in_c;
-                        for (int32_t i = 0; i < p->in_c; ++i) {
-                            out[i] = gg_fma(grad, (float)weight[i], out[i]);
-                        }
+                        gg_row_fma(&weight, (o * s->kernel_h + kh) * s->kernel_w + kw, grad, out);
                     }
                 }
             }

@@ -25,17 +25,19 @@ static int8_t round_stochastically(float v, uint32_t draw) {
 
 void gg_sgd_update_weight_stochastic_update(const gg_weight_slice_t *p, const int8_t *w, const float *dw,
                                             const float *q, const float *lr, const int32_t *seed, const int32_t *step,
-                                            const int32_t *channels, int8_t *w_new) {
-    const uint32_t key = mix((uint32_t)*step ^ mix((uint32_t)*seed)); /* UPS-S4 */
+                                            const int32_t *channels, int32_t dense_channels, int8_t *w_new) {
+    const int32_t *const inside = dense_channels == p->channels ? channels : NULL; /* UPS-S6: which train in w */
+    const uint32_t key = mix((uint32_t)*step ^ mix((uint32_t)*seed));              /* UPS-S4 */
     gg_copy_weight(p, w, w_new);
     for (int32_t row = 0; row < p->rows; ++row) {
         for (int32_t tap = 0; tap < p->taps; ++tap) {
-            const int32_t first = (row * p->taps + tap) * p->channels;
+            int8_t *const at = w_new + (row * p->taps + tap) * p->channels;
+            const int32_t e = (row * p->taps + tap) * dense_channels;
             for (int32_t j = 0; j < p->selected; ++j) {
-                const int32_t c = gg_selected_channel(channels, j);
+                const int32_t c = gg_selected_channel(inside, j);
                 const float k = gg_step_factor(p, q, lr, row, c);
-                const float v = gg_fma(k, *dw++, (float)w_new[first + c]); /* UPS-S1 */
-                w_new[first + c] = round_stochastically(v, mix((uint32_t)(first + c) ^ key));
+                const float v = gg_fma(k, *dw++, (float)at[c]); /* UPS-S1 */
+                at[c] = round_stochastically(v, mix((uint32_t)(e + gg_selected_channel(channels, j)) ^ key));
             }
         }
     }

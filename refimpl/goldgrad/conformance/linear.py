@@ -44,6 +44,14 @@ def exact(case: Case, name: str) -> F64:
     return array.astype(np.float64)
 
 
+def weight(case: Case) -> F64:
+    """The weight, the channels that train in their place."""
+    w, channels = exact(case, "w"), case.operands["channels"]
+    if channels is not None:
+        w[..., channels] = exact(case, "trained")
+    return w
+
+
 def shape(case: Case, name: str) -> tuple[int, ...]:
     """An operand's shape."""
     return exact(case, name).shape
@@ -76,7 +84,7 @@ def _convolve(case: Case, x: F64, w: F64) -> F64:
 
 LINEAR["conv2d.vjp_x"] = Linear(
     cotangent="g",
-    made_of=lambda case: exact(case, "w"),
+    made_of=weight,
     apply=lambda case, w, v: _convolve(case, v, w),
     terms=lambda case: math.prod(shape(case, "w")[:3]),
 )
@@ -111,7 +119,7 @@ def _sliced(case: Case, x: F64, w: F64) -> F64:
 
 LINEAR["depthwise_conv2d.vjp_x"] = Linear(
     cotangent="g",
-    made_of=lambda case: exact(case, "w"),
+    made_of=weight,
     apply=lambda case, w, v: _depthwise(case, v, w),
     terms=lambda case: math.prod(shape(case, "w")[:2]),
 )
@@ -123,7 +131,7 @@ LINEAR["depthwise_conv2d.vjp_w"] = Linear(
 )
 LINEAR["fully_connected.vjp_x"] = Linear(
     cotangent="g",
-    made_of=lambda case: exact(case, "w"),
+    made_of=weight,
     apply=lambda case, w, v: v @ w.T,
     terms=lambda case: shape(case, "w")[0],
 )

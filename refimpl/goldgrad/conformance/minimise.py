@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ConstraintError
 from ..numerics import Array
+from ..ops._split_weight import merge
 from .case import Case
 from .compare import Mismatch
 
@@ -52,7 +53,10 @@ def _plainer(case: Case) -> Iterator[Case]:
     for name, array in case.operands.items():
         if array is None or name in FIXED:
             continue
-        if name in case.entry.optional:
+        if name == "trained":
+            whole = merge(*(case.operands[each] for each in ("w", "trained", "channels")))  # type: ignore[arg-type]
+            yield case.having(w=whole, trained=None, channels=None)
+        elif name in case.entry.optional:
             yield case.having(**{name: None})
         for candidate in _plainer_arrays(array, 1 if name in POSITIVE else 0):
             yield case.having(**{name: candidate})

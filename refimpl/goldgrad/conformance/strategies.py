@@ -183,6 +183,13 @@ class Draw:
         """Weights: int8 in [-127, 127]."""
         return self.integers(shape, -127, 127, "int8")
 
+    def split(self, shape: Shape) -> tuple[I8 | None, I32 | None]:
+        """The channels that train of a weight of this shape and their list, or nothing: the weight is whole."""
+        if not self.chance():
+            return None, None
+        channels = self.channels(shape[-1])
+        return self.weights((*shape[:-1], channels.size)), channels
+
     def biases(self, w: Array, x_zero: int) -> I32:
         """One int32 an output channel, up to the last value at which no accumulator can overflow (CONV-C6).
 

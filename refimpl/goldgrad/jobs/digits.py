@@ -174,8 +174,8 @@ def _train(
         sample = train.sample(index)
         outputs = first.step(sample, rate)
         for other in others:
-            values = {**outputs, **first.parameters}
-            difference = first_difference(values, {**other.step(sample, rate), **other.parameters})
+            values = {**outputs, **first.weights()}
+            difference = first_difference(values, {**other.step(sample, rate), **other.weights()})
             result.compared += sum(value.size for value in values.values())
             if difference and result.bit_exact:
                 result.bit_exact, result.first_difference = False, f"step {step}, {difference}"

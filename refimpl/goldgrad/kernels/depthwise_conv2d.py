@@ -6,13 +6,14 @@ from typing import Any
 
 from ..ops.save_channels import check_channels
 from ._binding import binds, lib, namespace, pointer, samples, scratch_pointer, windowed
+from ._split_weight import split
 
 __getattr__ = namespace("depthwise_conv2d").__getattr__
 
 
 @binds("depthwise_conv2d.forward")
 def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    x, w, b, m = inputs
+    x, w, b, m, *parts = inputs
     params = windowed("gg_depthwise_conv2d_t", x.shape[1:3], w.shape[:2], attributes, channels=w.shape[2])
     memory = scratch_pointer(scratch, lib.gg_depthwise_conv2d_forward_scratch_bytes(params))
     for x_n, y_n, mask_n in samples(x, *outputs):
@@ -22,6 +23,7 @@ def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None
             pointer("int8_t", w),
             pointer("int32_t", b),
             pointer("float", m),
+            *split(w, *parts),
             pointer("int8_t", y_n),
             pointer("uint8_t", mask_n),
             memory,
@@ -30,12 +32,18 @@ def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None
 
 @binds("depthwise_conv2d.vjp_x")
 def _vjp_x(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    g, w, dx0 = inputs
+    g, w, dx0, *parts = inputs
     params = windowed("gg_depthwise_conv2d_t", attributes["in_hw"], w.shape[:2], attributes, channels=w.shape[2])
     memory = scratch_pointer(scratch, lib.gg_depthwise_conv2d_vjp_x_scratch_bytes(params))
     for g_n, dx0_n, dx_n in samples(g, dx0, outputs[0]):
         lib.gg_depthwise_conv2d_vjp_x(
-            params, pointer("float", g_n), pointer("int8_t", w), pointer("float", dx0_n), pointer("float", dx_n), memory
+            params,
+            pointer("float", g_n),
+            pointer("int8_t", w),
+            pointer("float", dx0_n),
+            *split(w, *parts),
+            pointer("float", dx_n),
+            memory,
         )
 
 

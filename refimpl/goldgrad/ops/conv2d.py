@@ -3,7 +3,8 @@
 Shapes: x int8 [N, H, W, I], w int8 [O, KH, KW, I], b int32 [O], m float32 [O], y int8 [N, OH, OW, O],
 mask uint8 [N, OH, OW, ceil(O / 8)].  Gradients are float32, of the loss with respect to the integer
 codes; g is the gradient of the accumulator (after ``mask_scale``), of y's shape.
-A pointwise convolution is the 1 x 1 case.
+A pointwise convolution is the 1 x 1 case.  trained int8 [O, KH, KW, K] and channels int32 [K] split w: they replace
+its input channels ``channels``.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from . import bias_gradient
 from ._checks import check_gradient, check_operand, check_start, has_axes
 from ._function import Type, function
 from ._quantization import check_codes, widen
+from ._split_weight import check_split, merge
 from ._window import Pad, Pair, Window
 from .mask import mask_type, pack
 
 
-@rule("CONV-C1", "CONV-C2", "CONV-C3", "CONV-C4")
+@rule("CONV-C1", "CONV-C2", "CONV-C3", "CONV-C4", "CONV-C7")
 def types(
     x: Type,
     w: Type,
     b: Type,
     m: Type,
+    trained: Type | None = None,
+    channels: Type | None = None,
     *,
     x_zero: int,
     y_zero: int,
@@ -56,6 +60,7 @@ def types(
         f"b is {b}, m is {m}, w has {outputs} output channels",
         "give int32 and float32, one an output channel",
     )
+    check_split("CONV-C7", w, trained, channels)
     check_codes("CONV-C4", x_zero=x_zero, y_zero=y_zero, lo=lo, hi=hi)
     window = Window(x.shape[1:3], w.shape[1:3], stride, pad, dilation)
     y = (x.shape[0], *window.out_hw, outputs)
@@ -82,13 +87,15 @@ def accumulate(
     return acc
 
 
-@function("x w b m", "y mask?", types)
-@rule("CONV-S2", "CONV-S3", "CONV-C6", "CONV-A1", "CONV-F1")
+@function("x w b m trained? channels?", "y mask?", types)
+@rule("CONV-S2", "CONV-S3", "CONV-S7", "CONV-C6", "CONV-A1", "CONV-F1")
 def forward(
     x: I8,
     w: I8,
     b: I32,
     m: F32,
+    trained: I8 | None = None,
+    channels: I32 | None = None,
     *,
     x_zero: int,
     y_zero: int,
@@ -99,16 +106,19 @@ def forward(
     dilation: Pair = (1, 1),
 ) -> tuple[I8, Array]:
     """Codes y and their mask: requantize(b + sum of (x - x_zero) * w over the taps that meet the map)."""
+    w = merge(w, trained, channels)
     acc = accumulate(x, w, b, x_zero=x_zero, stride=stride, pad=pad, dilation=dilation)
     y, mask = requantize(acc, m, y_zero, lo, hi)
     return y, pack(mask)
 
 
-@rule("CONV-C1", "CONV-C5")
+@rule("CONV-C1", "CONV-C5", "CONV-C7")
 def types_vjp_x(
     g: Type,
     w: Type,
     dx0: Type | None = None,
+    trained: Type | None = None,
+    channels: Type | None = None,
     *,
     in_hw: Pair,
     stride: Pair = (1, 1),
@@ -121,15 +131,18 @@ def types_vjp_x(
     samples = check_gradient("CONV-C5", "g", g, (*window.out_hw, w.shape[0]))
     dx = Type((samples, *in_hw, w.shape[3]), "float32")
     check_start("CONV-C5", "dx0", dx0, dx)
+    check_split("CONV-C7", w, trained, channels)
     return (dx,)
 
 
-@function("g w dx0?", "dx", types_vjp_x, aliases="dx=dx0:CONV-A2")
-@rule("CONV-S4", "CONV-F1")
+@function("g w dx0? trained? channels?", "dx", types_vjp_x, aliases="dx=dx0:CONV-A2")
+@rule("CONV-S4", "CONV-S7", "CONV-F1")
 def vjp_x(
     g: F32,
     w: I8,
     dx0: F32 | None = None,
+    trained: I8 | None = None,
+    channels: I32 | None = None,
     *,
     in_hw: Pair,
     stride: Pair = (1, 1),
@@ -138,7 +151,7 @@ def vjp_x(
 ) -> F32:
     """Gradient of x: from dx0 (or +0), a chain over output channels and, in each, over taps in raster order."""
     window = Window(in_hw, w.shape[1:3], stride, pad, dilation)
-    weights = float32(w)
+    weights = float32(merge(w, trained, channels))
     dx = np.zeros((g.shape[0], *in_hw, w.shape[3]), np.float32) if dx0 is None else dx0.copy()
     for o in range(w.shape[0]):
         for (kh, kw), (oh, ow), (ih, iw) in window.taps():

@@ -3,7 +3,8 @@
 Shapes: x int8 [N, H, W, C], w int8 [KH, KW, C], b int32 [C], m float32 [C], y int8 [N, OH, OW, C],
 mask uint8 [N, OH, OW, ceil(C / 8)].  Gradients are float32, of the loss with respect to the integer
 codes; g is the gradient of the accumulator (after ``mask_scale``), of y's shape.
-Each channel has its own kernel and sees no other channel.
+Each channel has its own kernel and sees no other channel.  trained int8 [KH, KW, K] and channels int32 [K] split w:
+they replace its channels ``channels``.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from . import bias_gradient
 from ._checks import check_gradient, check_operand, check_start, has_axes
 from ._function import Type, function
 from ._quantization import check_codes, widen
+from ._split_weight import check_split, merge
 from ._window import Pad, Pair, Window
 from .mask import mask_type, pack
 from .save_channels import check_channels
 
 
-@rule("DW-C1", "DW-C2", "DW-C3", "DW-C4")
+@rule("DW-C1", "DW-C2", "DW-C3", "DW-C4", "DW-C8")
 def types(
     x: Type,
     w: Type,
     b: Type,
     m: Type,
+    trained: Type | None = None,
+    channels: Type | None = None,
     *,
     x_zero: int,
     y_zero: int,
@@ -44,22 +48,23 @@ def types(
         f"x is {x}, w is {w}",
         "give int8 [N, H, W, C] and int8 [KH, KW, C], no axis empty",
     )
-    channels = w.shape[2]
+    count = w.shape[2]
     require(
-        channels == x.shape[3],
+        count == x.shape[3],
         "DW-C2",
-        f"w has {channels} channels, x has {x.shape[3]}",
+        f"w has {count} channels, x has {x.shape[3]}",
         "make them equal",
     )
     require(
-        (b, m) == (Type((channels,), "int32"), Type((channels,), "float32")),
+        (b, m) == (Type((count,), "int32"), Type((count,), "float32")),
         "DW-C3",
-        f"b is {b}, m is {m}, w has {channels} channels",
+        f"b is {b}, m is {m}, w has {count} channels",
         "give int32 and float32, one a channel",
     )
+    check_split("DW-C8", w, trained, channels)
     check_codes("DW-C4", x_zero=x_zero, y_zero=y_zero, lo=lo, hi=hi)
     window = Window(x.shape[1:3], w.shape[:2], stride, pad, dilation)
-    y = (x.shape[0], *window.out_hw, channels)
+    y = (x.shape[0], *window.out_hw, count)
     return Type(y, "int8"), mask_type(y)
 
 
@@ -83,13 +88,15 @@ def accumulate(
     return acc
 
 
-@function("x w b m", "y mask?", types)
-@rule("DW-S2", "DW-S3", "DW-C6", "DW-A1", "DW-F1")
+@function("x w b m trained? channels?", "y mask?", types)
+@rule("DW-S2", "DW-S3", "DW-S7", "DW-C6", "DW-A1", "DW-F1")
 def forward(
     x: I8,
     w: I8,
     b: I32,
     m: F32,
+    trained: I8 | None = None,
+    channels: I32 | None = None,
     *,
     x_zero: int,
     y_zero: int,
@@ -100,16 +107,19 @@ def forward(
     dilation: Pair = (1, 1),
 ) -> tuple[I8, Array]:
     """Codes y and their mask: requantize(b + sum of (x - x_zero) * w over the taps that meet the map)."""
+    w = merge(w, trained, channels)
     acc = accumulate(x, w, b, x_zero=x_zero, stride=stride, pad=pad, dilation=dilation)
     y, mask = requantize(acc, m, y_zero, lo, hi)
     return y, pack(mask)
 
 
-@rule("DW-C1", "DW-C5")
+@rule("DW-C1", "DW-C5", "DW-C8")
 def types_vjp_x(
     g: Type,
     w: Type,
     dx0: Type | None = None,
+    trained: Type | None = None,
+    channels: Type | None = None,
     *,
     in_hw: Pair,
     stride: Pair = (1, 1),
@@ -122,15 +132,18 @@ def types_vjp_x(
     samples = check_gradient("DW-C5", "g", g, (*window.out_hw, w.shape[2]))
     dx = Type((samples, *in_hw, w.shape[2]), "float32")
     check_start("DW-C5", "dx0", dx0, dx)
+    check_split("DW-C8", w, trained, channels)
     return (dx,)
 
 
-@function("g w dx0?", "dx", types_vjp_x, aliases="dx=dx0:DW-A2")
-@rule("DW-S4", "DW-F1")
+@function("g w dx0? trained? channels?", "dx", types_vjp_x, aliases="dx=dx0:DW-A2")
+@rule("DW-S4", "DW-S7", "DW-F1")
 def vjp_x(
     g: F32,
     w: I8,
     dx0: F32 | None = None,
+    trained: I8 | None = None,
+    channels: I32 | None = None,
     *,
     in_hw: Pair,
     stride: Pair = (1, 1),
@@ -139,7 +152,7 @@ def vjp_x(
 ) -> F32:
     """Gradient of x: from dx0 (or +0), a chain over taps in raster order."""
     window = Window(in_hw, w.shape[:2], stride, pad, dilation)
-    weights = float32(w)
+    weights = float32(merge(w, trained, channels))
     dx = np.zeros((g.shape[0], *in_hw, w.shape[2]), np.float32) if dx0 is None else dx0.copy()
     for (kh, kw), (oh, ow), (ih, iw) in window.taps():
         dx[:, ih, iw] = fma32(g[:, oh, ow], weights[kh, kw], dx[:, ih, iw])

@@ -2,7 +2,8 @@
 
 Shapes: x int8 [N, ...] with I elements a sample (flattened in raster order), w int8 [O, I], b int32 [O],
 m float32 [O], y int8 [N, O], mask uint8 [N, ceil(O / 8)].  Gradients are float32, of the loss with respect to the
-integer codes; g is the gradient of the accumulator (after ``mask_scale``), of y's shape.
+integer codes; g is the gradient of the accumulator (after ``mask_scale``), of y's shape.  trained int8 [O, K] and
+channels int32 [K] split w: they replace its input channels ``channels``.
 """
 
 from __future__ import annotations
@@ -18,12 +19,23 @@ from . import bias_gradient
 from ._checks import check_gradient, check_operand, check_start, has_axes, has_channels
 from ._function import Shape, Type, function
 from ._quantization import check_codes, widen
+from ._split_weight import check_split, merge
 from .mask import mask_type, pack
 
 
-@rule("FC-C1", "FC-C2", "FC-C3", "FC-C4")
+@rule("FC-C1", "FC-C2", "FC-C3", "FC-C4", "FC-C7")
 def types(
-    x: Type, w: Type, b: Type, m: Type, *, x_zero: int, y_zero: int, lo: int = -128, hi: int = 127
+    x: Type,
+    w: Type,
+    b: Type,
+    m: Type,
+    trained: Type | None = None,
+    channels: Type | None = None,
+    *,
+    x_zero: int,
+    y_zero: int,
+    lo: int = -128,
+    hi: int = 127,
 ) -> tuple[Type, Type]:
     """Types of y and mask, or the constraint that the operands break."""
     inputs = _elements(x)
@@ -41,6 +53,7 @@ def types(
         f"b is {b}, m is {m}, w has {outputs} output channels",
         "give int32 and float32, one an output channel",
     )
+    check_split("FC-C7", w, trained, channels)
     check_codes("FC-C4", x_zero=x_zero, y_zero=y_zero, lo=lo, hi=hi)
     y = (x.shape[0], outputs)
     return Type(y, "int8"), mask_type(y)
@@ -52,18 +65,37 @@ def accumulate(x: I8, w: I8, b: I32, *, x_zero: int) -> F64:
     return _flat(widen(x, x_zero)) @ widen(w).T + b
 
 
-@function("x w b m", "y mask?", types)
-@rule("FC-S2", "FC-S3", "FC-C6", "FC-A1", "FC-F1")
+@function("x w b m trained? channels?", "y mask?", types)
+@rule("FC-S2", "FC-S3", "FC-S7", "FC-C6", "FC-A1", "FC-F1")
 def forward(
-    x: I8, w: I8, b: I32, m: F32, *, x_zero: int, y_zero: int, lo: int = -128, hi: int = 127
+    x: I8,
+    w: I8,
+    b: I32,
+    m: F32,
+    trained: I8 | None = None,
+    channels: I32 | None = None,
+    *,
+    x_zero: int,
+    y_zero: int,
+    lo: int = -128,
+    hi: int = 127,
 ) -> tuple[I8, Array]:
     """y and its mask: requantize(b + sum of (x - x_zero) * w over the input channels)."""
-    y, mask = requantize(accumulate(x, w, b, x_zero=x_zero), m, y_zero, lo, hi)
+    acc = accumulate(x, merge(w, trained, channels), b, x_zero=x_zero)
+    y, mask = requantize(acc, m, y_zero, lo, hi)
     return y, pack(mask)
 
 
-@rule("FC-C5")
-def types_vjp_x(g: Type, w: Type, dx0: Type | None = None, *, in_shape: Shape | None = None) -> tuple[Type]:
+@rule("FC-C5", "FC-C7")
+def types_vjp_x(
+    g: Type,
+    w: Type,
+    dx0: Type | None = None,
+    trained: Type | None = None,
+    channels: Type | None = None,
+    *,
+    in_shape: Shape | None = None,
+) -> tuple[Type]:
     """Type of dx, or the constraint that the operands break."""
     _check_weight(w)
     shape = in_shape or w.shape[1:]
@@ -76,17 +108,26 @@ def types_vjp_x(g: Type, w: Type, dx0: Type | None = None, *, in_shape: Shape | 
     samples = check_gradient("FC-C5", "g", g, w.shape[:1])
     dx = Type((samples, *shape), "float32")
     check_start("FC-C5", "dx0", dx0, dx)
+    check_split("FC-C7", w, trained, channels)
     return (dx,)
 
 
-@function("g w dx0?", "dx", types_vjp_x, aliases="dx=dx0:FC-A2")
-@rule("FC-S4", "FC-A2", "FC-F1")
-def vjp_x(g: F32, w: I8, dx0: F32 | None = None, *, in_shape: Shape | None = None) -> F32:
+@function("g w dx0? trained? channels?", "dx", types_vjp_x, aliases="dx=dx0:FC-A2")
+@rule("FC-S4", "FC-S7", "FC-A2", "FC-F1")
+def vjp_x(
+    g: F32,
+    w: I8,
+    dx0: F32 | None = None,
+    trained: I8 | None = None,
+    channels: I32 | None = None,
+    *,
+    in_shape: Shape | None = None,
+) -> F32:
     """Gradient of x: from dx0 (or +0), a chain over output channels in ascending order.
 
     ``in_shape`` is the shape of a sample of x; without it, [I].
     """
-    weights = float32(w)
+    weights = float32(merge(w, trained, channels))
     dx = np.zeros((g.shape[0], w.shape[1]), np.float32) if dx0 is None else _flat(dx0)
     for o in range(w.shape[0]):
         dx = fma32(g[:, o, None], weights[o], dx)

@@ -1,6 +1,7 @@
 """SGD on int8 weights with stochastic rounding (specs/ops/sgd_update_weight_stochastic.md).
 
-Shapes as in ``sgd_update_weight``; seed int32 [1] and step int32 [1] choose the draws.
+Shapes as in ``sgd_update_weight``; seed int32 [1] and step int32 [1] choose the draws.  With ``dense_channels``, w is
+the trained part of a split weight: it, dw and q have K channels, ``channels`` are their numbers in the dense weight.
 """
 
 from __future__ import annotations
@@ -12,15 +13,32 @@ from ..errors import require
 from ..numerics import F32, I8, I32, float32, fma32
 from ..rules import rule
 from ._function import Shape, Type, function
-from ._weight_slice import W_MAX, check_types, factors, put, select
+from ._weight_slice import W_MAX, check_channels, check_types, factors, put, select
 
 U32 = npt.NDArray[np.uint32]
 
 
-@rule("UPS-C1")
-def types(w: Type, dw: Type, q: Type, lr: Type, seed: Type, step: Type, channels: Type | None = None) -> tuple[Type]:
+@rule("UPS-C1", "UPS-C2")
+def types(
+    w: Type,
+    dw: Type,
+    q: Type,
+    lr: Type,
+    seed: Type,
+    step: Type,
+    channels: Type | None = None,
+    *,
+    dense_channels: int | None = None,
+) -> tuple[Type]:
     """Type of w_new, or the constraint that the operands break."""
-    check_types(w, dw, q, lr, channels)
+    check_types(w, dw, q, lr, channels if dense_channels is None else None)
+    kept = w.shape[-1]
+    require(
+        dense_channels is None or (channels == Type((kept,), "int32") and kept <= dense_channels),
+        "UPS-C2",
+        f"w is {w}, channels is {channels}, dense_channels is {dense_channels}",
+        f"give {Type((kept,), 'int32')}, and at least {kept} dense channels",
+    )
     one = Type((1,), "int32")
     require((seed, step) == (one, one), "UPS-C1", f"seed is {seed}, step is {step}", f"give {one} for each")
     return (w,)
@@ -53,9 +71,22 @@ def round_stochastically(v: F32, draw: U32) -> I8:
 
 
 @function("w dw q lr seed step channels?", "w_new", types, aliases="w_new=w:UPS-A1", updates="w")
-@rule("UPS-S1", "UPS-F1")
-def update(w: I8, dw: F32, q: F32, lr: F32, seed: I32, step: I32, channels: I32 | None = None) -> I8:
+@rule("UPS-S1", "UPS-S6", "UPS-F1")
+def update(
+    w: I8,
+    dw: F32,
+    q: F32,
+    lr: F32,
+    seed: I32,
+    step: I32,
+    channels: I32 | None = None,
+    *,
+    dense_channels: int | None = None,
+) -> I8:
     """v = fma32(-(lr * q), dw, w) as in sgd_update_weight, rounded up or down by a draw."""
-    v = fma32(factors(w, q, lr, channels), dw, float32(select(w, channels)))
-    draw = draws(w.shape, seed, step)
-    return put(w, round_stochastically(v, draw if channels is None else draw[..., channels]), channels)
+    of = w.shape[-1] if dense_channels is None else dense_channels
+    check_channels(channels, of)
+    inside = channels if dense_channels is None else None  # which of w's channels train
+    v = fma32(factors(w, q, lr, inside), dw, float32(select(w, inside)))
+    draw = draws((*w.shape[:-1], of), seed, step)
+    return put(w, round_stochastically(v, draw if channels is None else draw[..., channels]), inside)

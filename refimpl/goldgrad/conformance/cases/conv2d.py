@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...ops._split_weight import merge
 from ..case import Case
 from ..strategies import WORK, Draw, cases_of
 from ._window import STEPS, Sizes, any_window
@@ -15,21 +16,23 @@ def channels(d: Draw, s: Sizes) -> tuple[int, int]:
 
 @cases_of("conv2d.forward")
 def forward(d: Draw) -> Case:
-    """Any window, biases up to where an accumulator could overflow."""
+    """Any window, a weight that is whole or split, biases up to where an accumulator could overflow."""
     s = any_window(d)
     (out_c, in_c), x_zero = channels(d, s), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
-    arrays = (x, w, d.biases(w, x_zero), d.multipliers(out_c, d.product_sum(s.taps * in_c)))
+    parts = d.split(w.shape)
+    b, m = d.biases(merge(w, *parts), x_zero), d.multipliers(out_c, d.product_sum(s.taps * in_c))
+    arrays = (x, w, b, m, *parts)
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 
 @cases_of("conv2d.vjp_x")
 def vjp_x(d: Draw) -> Case:
-    """Any window; the chain starts from nothing or from somewhere."""
+    """Any window, a weight that is whole or split; the chain starts from nothing or from somewhere."""
     s = any_window(d)
     out_c, in_c = channels(d, s)
     g, w = d.floats((s.batch, *s.out_hw, out_c)), d.weights((out_c, *s.kernel, in_c))
-    arrays = (g, w, d.perhaps((s.batch, *s.in_hw, in_c)))
+    arrays = (g, w, d.perhaps((s.batch, *s.in_hw, in_c)), *d.split(w.shape))
     return Case("conv2d.vjp_x", arrays, {"in_hw": s.in_hw, **s.geometry})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...ops._split_weight import merge
 from ..case import Case
 from ..strategies import Draw, cases_of
 from ._window import any_window
@@ -9,21 +10,23 @@ from ._window import any_window
 
 @cases_of("depthwise_conv2d.forward")
 def forward(d: Draw) -> Case:
-    """Any window, biases up to where an accumulator could overflow."""
+    """Any window, a weight that is whole or split, biases up to where an accumulator could overflow."""
     s = any_window(d)
     count, x_zero = s.channels(d), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, count)), d.weights((*s.kernel, count))
-    arrays = (x, w, d.biases(w.transpose(2, 0, 1), x_zero), d.multipliers(count, d.product_sum(s.taps)))
+    parts = d.split(w.shape)
+    b = d.biases(merge(w, *parts).transpose(2, 0, 1), x_zero)
+    arrays = (x, w, b, d.multipliers(count, d.product_sum(s.taps)), *parts)
     return Case("depthwise_conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 
 @cases_of("depthwise_conv2d.vjp_x")
 def vjp_x(d: Draw) -> Case:
-    """Any window; the chain starts from nothing or from somewhere."""
+    """Any window, a weight that is whole or split; the chain starts from nothing or from somewhere."""
     s = any_window(d)
     count = s.channels(d)
     g, w = d.floats((s.batch, *s.out_hw, count)), d.weights((*s.kernel, count))
-    arrays = (g, w, d.perhaps((s.batch, *s.in_hw, count)))
+    arrays = (g, w, d.perhaps((s.batch, *s.in_hw, count)), *d.split(w.shape))
     return Case("depthwise_conv2d.vjp_x", arrays, {"in_hw": s.in_hw, **s.geometry})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...ops._split_weight import merge
 from ..case import Case
 from ..strategies import WORK, Draw, cases_of
 from ._window import STEPS
@@ -15,19 +16,20 @@ def sizes(d: Draw) -> tuple[int, int, int]:
 
 @cases_of("fully_connected.forward")
 def forward(d: Draw) -> Case:
-    """Biases up to where an accumulator could overflow."""
+    """A weight that is whole or split, biases up to where an accumulator could overflow."""
     (batch, outputs, inputs), x_zero = sizes(d), d.zero_point()
     x, w = d.codes((batch, inputs)), d.weights((outputs, inputs))
-    arrays = (x, w, d.biases(w, x_zero), d.multipliers(outputs, d.product_sum(inputs)))
+    parts = d.split(w.shape)
+    arrays = (x, w, d.biases(merge(w, *parts), x_zero), d.multipliers(outputs, d.product_sum(inputs)), *parts)
     return Case("fully_connected.forward", arrays, {"x_zero": x_zero, **d.output_codes()})
 
 
 @cases_of("fully_connected.vjp_x")
 def vjp_x(d: Draw) -> Case:
-    """The chain starts from nothing or from somewhere."""
+    """A weight that is whole or split; the chain starts from nothing or from somewhere."""
     batch, outputs, inputs = sizes(d)
-    arrays = (d.floats((batch, outputs)), d.weights((outputs, inputs)), d.perhaps((batch, inputs)))
-    return Case("fully_connected.vjp_x", arrays)
+    g, w = d.floats((batch, outputs)), d.weights((outputs, inputs))
+    return Case("fully_connected.vjp_x", (g, w, d.perhaps((batch, inputs)), *d.split(w.shape)))
 
 
 @cases_of("fully_connected.vjp_w")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ...numerics import F32, Array
@@ -72,6 +73,11 @@ def momentum(d: Draw) -> Case:
 
 @cases_of("sgd_update_weight_stochastic.update")
 def stochastic(d: Draw) -> Case:
-    """Any seed and step."""
+    """Any seed and step; of a slice, the dense weight or the part that trains alone."""
     seed, step = (d.integers((1,), -(2**31), 2**31 - 1, "int32") for _ in range(2))
-    return case("sgd_update_weight_stochastic.update", operands(d), seed=seed, step=step)
+    given, attributes = operands(d), {}
+    w, channels, q = (given[name] for name in ("w", "channels", "q"))
+    if w is not None and q is not None and channels is not None and d.chance():
+        given |= {"w": w[..., channels], "q": q if scale_axis(w.shape) == 0 else q[channels]}
+        attributes = {"dense_channels": w.shape[-1]}
+    return replace(case("sgd_update_weight_stochastic.update", given, seed=seed, step=step), attributes=attributes)
