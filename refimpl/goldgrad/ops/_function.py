@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,7 +29,7 @@ class Type:
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return prod(self.shape) * np.dtype(self.dtype).itemsize
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
     @staticmethod
     def of(array: Any) -> Type:
