@@ -108,7 +108,8 @@ def _smaller(case: Case) -> Iterator[Case]:
             if length > 1 and (name, axis + 1) != ("mask", len(array.shape)):
                 axes.setdefault(length, []).append((name, axis))
     for axis, length in enumerate(case.attributes.get("in_hw", ())):
-        axes.setdefault(length, []).append(("in_hw", axis))
+        if length > 1:
+            axes.setdefault(length, []).append(("in_hw", axis))
     for length in sorted(axes, reverse=True):
         for together in islice(_subsets(axes[length]), 24):
             for keep in _parts(length):

@@ -190,25 +190,31 @@ class Draw:
         channels = self.channels(shape[-1])
         return self.weights((*shape[:-1], channels.size)), channels
 
-    def biases(self, w: Array, x_zero: int) -> I32:
-        """One int32 an output channel, up to the last value at which no accumulator can overflow (CONV-C6).
+    def biases_and_multipliers(self, w: Array, x_zero: int) -> tuple[I32, F32]:
+        """One int32 and one float32 an output channel, which is ``w``'s first axis.
 
-        ``w`` has the output channel first.
+        Biases go up to the last value at which no accumulator can overflow (CONV-C6).  Now and then accumulators lie
+        beside a tie, nearer than float32 can tell: the conversion to float32 decides which way they are rounded.
         """
         flat = w.reshape(w.shape[0], -1).astype(np.int64)
         ends = np.stack([flat * (code - x_zero) for code in (-128, 127)])
-        least = INT32_MIN - ends.min(axis=0).sum(axis=1)
-        most = INT32_MAX - ends.max(axis=0).sum(axis=1)
+        least: Array = INT32_MIN - ends.min(axis=0).sum(axis=1)
+        most: Array = INT32_MAX - ends.max(axis=0).sum(axis=1)
         bias: Array = np.zeros(w.shape[0])
-        kind = self.of(("zeros", "random", "any", "ends", "some ends", "some ends", *["random"] * 3))
+        kind = self.of(("zeros", "random", "any", "ends", "some ends", "ties", "random", "random", "random"))
+        if kind == "ties" and self.flavour is Flavour.HARD:
+            m = self.magnitudes((w.shape[0],), -25, -21)
+            codes = self.random.integers(-60, 60, w.shape[0]) + 0.5
+            bias = np.rint(codes / m.astype(np.float64)) + self.random.integers(-64, 65, w.shape[0])
+            return np.clip(bias, least, most).astype(np.int32), m
         if kind != "zeros":
             bias = self.random.integers(np.maximum(least, -5000), np.minimum(most, 5000) + 1)
         if kind == "any":
             bias = self.random.integers(least, most + 1)
         if kind in ("ends", "some ends"):
-            ends = np.where(self.random.random(w.shape[0]) < 0.5, least, most)
-            bias = np.where(self.random.random(w.shape[0]) < (1.0 if kind == "ends" else 0.3), ends, bias)
-        return bias.astype(np.int32)
+            chosen = np.where(self.random.random(w.shape[0]) < 0.5, least, most)
+            bias = np.where(self.random.random(w.shape[0]) < (1.0 if kind == "ends" else 0.3), chosen, bias)
+        return bias.astype(np.int32), self.multipliers(w.shape[0], math.sqrt(flat.shape[1]) * 8000.0)
 
     def multipliers(self, count: int, typical: float = 100.0) -> F32:
         """Positive finite float32: such that sums of the typical magnitude fill the range of codes, or that ties
@@ -225,11 +231,6 @@ class Draw:
             return float32(np.exp2(self.random.integers(-40, 8, count)))
         return self.random.choice(np.array([SUBNORMAL, TINY, 2**-31, 1, 2**31, HUGE], np.float32), count)
 
-    @staticmethod
-    def product_sum(terms: int) -> float:
-        """The typical magnitude of a sum of products of codes."""
-        return math.sqrt(terms) * 8000.0
-
     def floats(self, shape: Shape) -> F32:
         """Gradients: of every magnitude, or as the flavour says."""
         if self.flavour is Flavour.WHOLE:
@@ -237,21 +238,32 @@ class Draw:
         if self.flavour is Flavour.REAL:
             return self.normal(shape, self.whole(-20, 20))
         kind = self.of(
-            ("normal", "normal", "zeros", "scaled", "nasty", "bits", "subnormal", "special", "normal", "normal")
+            ("normal", "normal", "zeros", "scaled", "nasty", "bits", "subnormal", "special", "special", "normal")
         )
         if kind == "zeros":
             array = np.zeros(shape, np.float32)
-        elif kind in ("normal", "scaled", "subnormal"):
-            scale = {"normal": 0, "scaled": self.whole(-130, 125), "subnormal": -145}[kind]
-            array = self.normal(shape, scale)
         elif kind == "bits":
             array = self.random.integers(0, 2**32, shape, np.uint32).view(np.float32)
             array = np.where(np.isfinite(array), array, np.float32(1))
+        elif kind == "nasty":
+            array = self.random.choice(NASTY, shape)
+        elif kind == "scaled":
+            array = self.normal(shape, self.whole(-130, 125))
         else:
-            menu = NASTY if kind == "nasty" else np.concatenate([NASTY, SPECIAL])
-            array = self.random.choice(menu, shape)
+            array = self.normal(shape, -145 if kind == "subnormal" else 0)
+        if kind == "special":
+            array = self.with_specials(array)
+        if self.of((False, True, False)):  # as behind a clamp
+            zeros = self.random.choice(np.array([0.0, -0.0], np.float32), shape)
+            array = np.where(self.random.random(shape) < 0.5, zeros, array)
         for at in self._places(array):
             array.flat[at] = self.of([*NASTY])
+        return array
+
+    def with_specials(self, array: F32) -> F32:
+        """The array with a few infinities and NaN in it."""
+        places = self.random.integers(0, array.size, self.of((1, 3, 10)))
+        array.flat[places] = self.random.choice(SPECIAL, places.size)
         return array
 
     def normal(self, shape: Shape, exponent: int = 0) -> F32:

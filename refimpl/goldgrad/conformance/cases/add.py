@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from ...numerics import Array, float32
+from ...ops._function import Shape
 from ..case import Case
 from ..strategies import Draw, cases_of
 
@@ -10,9 +14,23 @@ from ..strategies import Draw, cases_of
 def forward(d: Draw) -> Case:
     """Operands of unlike scales; the multipliers alone decide what saturates."""
     shape = d.map_shape()
-    arrays = (d.codes(shape), d.codes(shape), d.multipliers(1), d.multipliers(1))
     zeros = {"x1_zero": d.zero_point(), "x2_zero": d.zero_point()}
+    arrays = near_ties(d, shape, **zeros) if d.of((False, True, False)) else operands(d, shape)
     return Case("add.forward", arrays, {**zeros, **d.output_codes()})
+
+
+def operands(d: Draw, shape: Shape) -> tuple[Array, ...]:
+    """Any codes and multipliers."""
+    return d.codes(shape), d.codes(shape), d.multipliers(1), d.multipliers(1)
+
+
+def near_ties(d: Draw, shape: Shape, x1_zero: int, x2_zero: int) -> tuple[Array, ...]:
+    """Sums that all but cancel, beside a half: a product rounded before it is added goes the other way."""
+    half, second = d.random.integers(-100, 100) + 0.5, d.random.integers(3, 120)
+    m1, m2 = np.ones(1, np.float32), float32(np.array([abs(half) / second]))
+    x1 = np.clip(x1_zero - half + d.random.integers(-3, 3, shape) + 0.5, -128, 127).astype(np.int8)
+    x2 = np.full(shape, np.clip(x2_zero + np.copysign(second, half), -128, 127), np.int8)
+    return x1, x2, m1, m2
 
 
 @cases_of("add.vjp_x")

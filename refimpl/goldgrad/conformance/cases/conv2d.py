@@ -21,8 +21,7 @@ def forward(d: Draw) -> Case:
     (out_c, in_c), x_zero = channels(d, s), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
     parts = d.split(w.shape)
-    b, m = d.biases(merge(w, *parts), x_zero), d.multipliers(out_c, d.product_sum(s.taps * in_c))
-    arrays = (x, w, b, m, *parts)
+    arrays = (x, w, *d.biases_and_multipliers(merge(w, *parts), x_zero), *parts)
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ...numerics import F32, Array
+import numpy as np
+
+from ...numerics import F32, Array, float32
 from ...ops._function import Shape
 from ...ops._weight_slice import scale_axis
 from ..case import Case
@@ -29,15 +31,25 @@ def operands(d: Draw) -> Operands:
     shape = layout(d)
     channels = d.channels(shape[-1]) if d.chance() else None
     compact = shape if channels is None else (*shape[:-1], channels.size)
+    w = d.weights(shape)
     lr, q, dw = steps(d, (shape[scale_axis(shape)],), compact)
-    return {"w": d.weights(shape), "dw": dw, "q": q, "lr": lr, "channels": channels}
+    if d.of((False, True, False)):
+        dw = near_ties(d, w if channels is None else w[..., channels])
+        lr, q = np.ones(1, np.float32), np.full_like(q, 1 / 3)
+    return {"w": w, "dw": dw, "q": q, "lr": lr, "channels": channels}
+
+
+def near_ties(d: Draw, w: Array) -> F32:
+    """Gradients that take weights beside a half: a product rounded before it is added goes the other way."""
+    return float32((w - d.random.integers(-9, 9, w.shape) - 0.5) * 3)
 
 
 def steps(d: Draw, scales: Shape, gradient: Shape) -> tuple[F32, F32, F32]:
-    """Learning rate, factors and gradient: ordinary, all ties, or whatever hurts."""
-    kind = d.of(("ordinary", "ordinary", "ties", "hard"))
-    if kind == "ordinary":
-        return d.magnitudes((1,), -10, 0), d.magnitudes(scales, 0, 10), d.normal(gradient, d.whole(-4, 12))
+    """Learning rate, factors and gradient: ordinary, with a few infinities or NaN, all ties, or whatever hurts."""
+    kind = d.of(("ordinary", "special", "special", "ties", "hard", "ordinary"))
+    if kind in ("ordinary", "special"):
+        lr, q, dw = d.magnitudes((1,), -10, 0), d.magnitudes(scales, 0, 10), d.normal(gradient, d.whole(-4, 12))
+        return lr, q, d.with_specials(dw) if kind == "special" else dw
     if kind == "ties":
         return d.magnitudes((1,), 0, 0), d.magnitudes(scales, 0, 0), d.halves(gradient)
     return d.floats((1,)), d.floats(scales), d.floats(gradient)
