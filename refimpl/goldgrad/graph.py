@@ -3,6 +3,8 @@
 A graph is in single-assignment form: every tensor is an operand from outside or the result of one node, and
 nodes stand in an order in which they can run.  Parameters do not change inside a graph: an update node gives
 a *new* tensor, and ``Graph.updates`` says which parameter it is the next value of.
+
+A *composite* node has a body of ordinary nodes (specs/streaming.md): it means that its body runs in order.
 """
 
 from __future__ import annotations
@@ -60,21 +62,24 @@ class Tensor:
 class Node:
     """One call of an operator's function: operands and results by tensor name.
 
-    None stands for an optional operand that is absent, or an optional result that nobody wants.
+    None stands for an optional operand that is absent, or an optional result that nobody wants.  A composite's
+    ``function`` is its kind, ``body`` the nodes that it means, ``inner`` the tensors that only they see.
     """
 
     function: str
     inputs: tuple[str | None, ...]
     outputs: tuple[str | None, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    body: tuple[Node, ...] = ()
+    inner: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
     @property
     def definition(self) -> Function:
-        """The entry of the operator table."""
-        return FUNCTIONS[self.function]
+        """The entry of the operator table; a composite calls its operands and results by their own names."""
+        return _definition_of(self) if self.body else FUNCTIONS[self.function]
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -94,6 +99,14 @@ class Node:
     def result(self, name: str) -> str | None:
         """The tensor that takes the result that the function calls ``name``."""
         return self.outputs[self.definition.outputs.index(name)]
+
+
+def _definition_of(composite: Node) -> Function:
+    def undefined(*operands: Any, **attributes: Any) -> Any:
+        raise NotImplementedError(f"{composite.function} is run node by node")
+
+    operands, results = composite.operands, composite.results
+    return Function(composite.function, undefined, undefined, operands, results, frozenset(), (), None)
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,12 @@ class Graph:
         """The tensors that must be fed."""
         return (tensor for tensor in self.tensors.values() if tensor.role in OUTSIDE)
 
+    def inside(self, node: Node) -> Graph:
+        """What a composite's body sees, as a graph: operands, results and inner tensors; the results are kept."""
+        names = (*node.operands, *node.results)
+        tensors = {name: self[name] for name in names} | {tensor.name: tensor for tensor in node.inner}
+        return Graph(self.name, tensors, node.body, node.results)
+
     def __str__(self) -> str:
         from .graph_text import print_graph
 
@@ -158,11 +177,8 @@ def validate(graph: Graph) -> Graph:
         _check_tensor(name, tensor)
     known = {tensor.name for tensor in graph.outside()}
     for index, node in enumerate(graph.nodes):
-        where = f"node {index} ({show(node.function)})"
-        require(node.function in FUNCTIONS, "TRAIN-C2", f"{where} is no known function", "see `goldgrad spec`")
-        where = f"node {index} ({node.function})"
-        _check_names(graph, node, where, known)
-        _check_types(graph, node, where)
+        check = _check_composite if node.body or node.inner else _check_call
+        check(graph, node, f"node {index}", known)
         known.update(node.results)
     for name in graph.tensors:
         require(name in known, "TRAIN-C4", f"{name} is computed by no node", "remove it or add the node")
@@ -214,6 +230,52 @@ def _check_tensor(name: str, tensor: Tensor) -> None:
         f"tensor {name} has the type {show(dtype)} {show(shape)}",
         f"give {', '.join(DTYPES)} and sizes of at least 1",
     )
+
+
+def _check_call(graph: Graph, node: Node, place: str, known: set[str]) -> None:
+    where = f"{place} ({show(node.function)})"
+    require(node.function in FUNCTIONS, "TRAIN-C2", f"{where} is no known function", "see `goldgrad spec`")
+    where = f"{place} ({node.function})"
+    _check_names(graph, node, where, known)
+    _check_types(graph, node, where)
+
+
+@rule("STREAM-C1")
+def _check_composite(graph: Graph, node: Node, place: str, known: set[str]) -> None:
+    """The body is a graph of ordinary nodes from the operands to the results; the kind then says what it may hold."""
+    from .composites import KINDS
+
+    where = f"{place} ({show(node.function)})"
+    require(node.function in KINDS, "STREAM-C1", f"{where} is of no known kind", f"use {', '.join(KINDS)}")
+    where = f"{place} ({node.function})"
+    require(None not in (*node.inputs, *node.outputs), "STREAM-C1", f"{where} has a _", "name what is there")
+    _check_names(graph, node, where, known)
+    for tensor in node.inner:
+        _check_tensor(tensor.name, tensor)
+        require(
+            tensor.name not in graph.tensors,
+            "STREAM-C1",
+            f"{where} has an inner tensor named {tensor.name}, as one outside",
+            "give each a name of its own",
+        )
+    scope, inside = graph.inside(node), set(node.operands)
+    for position, part in enumerate(node.body):
+        require(
+            not (part.body or part.inner),
+            "STREAM-C1",
+            f"{where}, part {position} is composite",
+            "put ordinary nodes in a body",
+        )
+        _check_call(scope, part, f"{where}, part {position}", inside)
+        inside.update(part.results)
+    read = {name for part in node.body for name in part.operands}
+    for names, met, fault in (
+        (node.operands, read, "is read by no node of the body"),
+        (scope.tensors, inside, "is computed by no node of the body"),
+    ):
+        for name in names:
+            require(name in met, "STREAM-C1", f"{where}: {name} {fault}", "remove it or add the node")
+    KINDS[node.function].check(graph, node, where)
 
 
 def _check_names(graph: Graph, node: Node, where: str, known: set[str]) -> None:

@@ -9,13 +9,15 @@
     outputs y
     update c.w   <- c.w.new
 
-An operand or result that is absent is ``_``.  The grammar is in specs/model-format.md.
+An operand or result that is absent is ``_``.  After a composite node come the nodes of its body, a ``|`` before each.
+The grammar is in specs/model-format.md.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from .errors import ConstraintError, show
@@ -45,7 +47,10 @@ def print_graph(graph: Graph) -> str:
     produced = graph.producers()
     outside = [tensor for name, tensor in graph.tensors.items() if name not in produced]
     rows = [(tensor.name, ":", _tensor(tensor)) for tensor in outside]
-    rows += [(_list(node.outputs), "=", _call(graph, node)) for node in graph.nodes]
+    for node in graph.nodes:
+        rows.append((_list(node.outputs), "=", _call(graph, node)))
+        scope = graph.inside(node) if node.body else graph
+        rows += [(f"| {_list(part.outputs)}", "=", _call(scope, part)) for part in node.body]
     rows += [(f"update {old}", "<-", new) for old, new in graph.updates.items()]
     width = min(max((len(left) for left, _, _ in rows), default=0), 40)
     lines = [f"{left:{width}} {sign} {right}" for left, sign, right in rows]
@@ -100,10 +105,12 @@ class _Parser:
     def line(self, line: str) -> None:
         left, sign, right = (part.strip() for part in self.split(line))
         word, _, rest = left.partition(" ")
-        if sign == "=":
-            self.node(self.names(left), right)
+        if sign == "=" and left.startswith("|"):
+            self.part(self.names(left[1:].strip()), right)
+        elif sign == "=":
+            self.nodes.append(self.node(self.names(left), right, self.tensors))
         elif sign == ":":
-            self.tensor(self.one(left), right)
+            self.tensor(self.one(left), right, self.tensors)
         elif sign == "<-" and word == "update":
             old, new = self.one(rest), self.one(right)
             if old in self.updates:
@@ -132,15 +139,15 @@ class _Parser:
     def names(self, text: str) -> tuple[str | None, ...]:
         return tuple(None if name == "_" else self.one(name) for name in text.split(", ")) if text else ()
 
-    def tensor(self, name: str, text: str) -> None:
+    def tensor(self, name: str, text: str, tensors: dict[str, Tensor]) -> None:
         found = _TENSOR.fullmatch(text)
         if found is None:
             raise self.fault(f"has the tensor {show(text)}", "write it as: int8[1, 8] activation scale=0.5 zero=-3")
-        if name in self.tensors:
+        if name in tensors:
             raise self.fault(f"declares {name} a second time", "give it a name of its own")
         shape = tuple(int(size) for size in found["shape"].split(", "))
         scale, zero = found["scale"], found["zero"]
-        self.tensors[name] = Tensor(
+        tensors[name] = Tensor(
             name,
             Type(shape, found["dtype"]),
             found["role"],
@@ -148,7 +155,19 @@ class _Parser:
             None if zero is None else int(zero),
         )
 
-    def node(self, results: tuple[str | None, ...], text: str) -> None:
+    def part(self, results: tuple[str | None, ...], text: str) -> None:
+        """A node of the body of the composite before it: what it gives is the composite's, or inner."""
+        if not self.nodes:
+            raise self.fault("has a part of no node", "write the composite node before the nodes of its body")
+        made: dict[str, Tensor] = {}
+        part = self.node(results, text, made)
+        whole = self.nodes[-1]
+        for name, tensor in list(made.items()):
+            if name in whole.outputs and made.pop(name) != self.tensors[name]:
+                raise self.fault(f"declares {name} otherwise than the composite", f"write: {tensor.type} {tensor.role}")
+        self.nodes[-1] = replace(whole, body=(*whole.body, part), inner=(*whole.inner, *made.values()))
+
+    def node(self, results: tuple[str | None, ...], text: str, tensors: dict[str, Tensor]) -> Node:
         call = _CALL.fullmatch(text)
         if call is None:
             raise self.fault(f"has the call {show(text)}", "write: OP.FUNCTION(OPERANDS) ATTRIBUTE=1 : TENSORS")
@@ -157,9 +176,9 @@ class _Parser:
         if len(types) != len(given):
             raise self.fault(f"has {len(given)} results and {len(types)} types", "give one type a result")
         for name, type_ in zip(given, types, strict=True):
-            self.tensor(name, type_)
+            self.tensor(name, type_, tensors)
         attributes = dict(self.attributes(call["attributes"].rstrip()))
-        self.nodes.append(Node(call["function"], self.names(call["operands"]), results, attributes))
+        return Node(call["function"], self.names(call["operands"]), results, attributes)
 
     def attributes(self, text: str) -> Iterator[tuple[str, Any]]:
         seen = set()

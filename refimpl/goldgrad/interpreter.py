@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .composites import KINDS, writing
 from .errors import ConstraintError
 from .graph import Graph, Node
 from .memory.liveness import lives
-from .memory.sharing import Placement, check_placement
+from .memory.scratch import scratch_bytes, scratch_name
+from .memory.sharing import Placement, check_placement, placed_bytes
 from .numerics import Array
 from .ops import FUNCTIONS, Type
 from .rules import rule
@@ -51,9 +53,14 @@ def run(graph: Graph, feeds: Mapping[str, Array], provider: Provider = reference
     return {name: values[name] for name in graph.kept}
 
 
-@rule("TRAIN-I2")
+@rule("TRAIN-I2", "STREAM-S1")
 def _compute(graph: Graph, node: Node, values: Mapping[str, Array], provider: Provider) -> dict[str, Array]:
-    """The results that somebody wants, by name, each of its declared type."""
+    """The results that somebody wants, by name, each of its declared type; a composite's body runs in order."""
+    if node.body:
+        scope, inside = graph.inside(node), {name: values[name] for name in node.operands}
+        for part in node.body:
+            inside.update(_compute(scope, part, inside, provider))
+        return {name: inside[name] for name in node.results}
     operands = [None if name is None else values[name] for name in node.inputs]
     results = provider(node.function, *operands, **node.attributes)
     computed = {name: value for name, value in zip(node.outputs, results, strict=True) if name is not None}
@@ -74,6 +81,8 @@ def run_in_arena(
 ) -> dict[str, Array]:
     """As :func:`run`, with the placed tensors at their offsets in one bytearray.
 
+    A composite runs as it would on a device: piece by piece, in the scratch that it states, at the offset that the
+    placement gives for its :func:`~goldgrad.memory.scratch.scratch_name`.
     Illegal sharing is an error (``check=False`` skips the proof, to show what a wrong plan does to the bits).
     What is dead is filled with poison before the next node runs, so a tensor that is read after its memory was
     given away, or that its node did not write in full, changes the result.
@@ -82,8 +91,8 @@ def run_in_arena(
     if check:
         check_placement(graph, placement)
     life = lives(graph)
-    size = max((offset + graph[name].nbytes for name, offset in placement.items()), default=0)
-    arena = np.full(size, POISON, np.uint8)
+    sizes = placed_bytes(graph, placement)
+    arena = np.full(max((placement[name] + sizes[name] for name in placement), default=0), POISON, np.uint8)
     values: dict[str, Array] = {}
 
     def store(name: str, value: Array) -> None:
@@ -96,10 +105,38 @@ def run_in_arena(
     for tensor in graph.outside():
         store(tensor.name, feeds[tensor.name])
     for time, node in enumerate(graph.nodes):
-        for name, value in _compute(graph, node, values, provider).items():
-            store(name, value)
+        if node.body:
+            values.update(_stream(graph, node, values, arena, placement, provider))
+        else:
+            for name, value in _compute(graph, node, values, provider).items():
+                store(name, value)
         _poison(arena, [name for name in values if life[name].last >= time + 1], placement, graph)
     return {name: np.array(values[name]) for name in graph.kept}
+
+
+@rule("STREAM-F1", "STREAM-S6")
+def _stream(
+    graph: Graph,
+    node: Node,
+    values: Mapping[str, Array],
+    arena: Array,
+    placement: Placement,
+    provider: Provider,
+) -> dict[str, Array]:
+    """The results of a composite, computed where they lie; its operands are overwritten only as its kind does."""
+
+    def home(name: str) -> Array:
+        type_ = graph[name].type
+        if name in placement:
+            return _view(arena, placement[name], type_)
+        return _view(np.full(type_.nbytes, POISON, np.uint8), 0, type_)
+
+    results = {name: home(name) for name in node.results}
+    size, place = scratch_bytes(graph, node), placement.get(scratch_name(node))
+    scratch = np.empty(size, np.uint8) if place is None else arena[place : place + size]
+    operands = {name: values[name] for name in node.operands}
+    KINDS[node.function].execute(graph, node, operands, results, scratch, writing(provider))
+    return results
 
 
 def _view(arena: Array, offset: int, type_: Type) -> Array:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from ..composites import KINDS
 from ..graph import Graph, Node
 
 
 def scratch_bytes(graph: Graph, node: Node) -> int:
     """Bytes that a node needs while it runs, besides its operands and results; ordinary nodes need none."""
-    return 0
+    return KINDS[node.function].scratch_bytes(graph, node) if node.body else 0
+
+
+def scratch_name(node: Node) -> str:
+    """What a placement calls a node's scratch; no tensor has such a name."""
+    return f"scratch of {node.results[0]}"

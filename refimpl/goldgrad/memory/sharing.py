@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..composites import KINDS
 from ..errors import ConstraintError, require
 from ..graph import Graph, Node
 from ..rules import rule
 from .liveness import Life, lives
+from .scratch import scratch_bytes, scratch_name
 
 Placement = Mapping[str, int]
 """Offsets in bytes by tensor name; tensors that are not listed have memory of their own."""
@@ -17,8 +19,10 @@ Placement = Mapping[str, int]
 def legal_pairs(graph: Graph, node: Node) -> set[tuple[str, str]]:
     """Pairs (result, operand) of tensor names that may start at one address at this node of ``graph``.
 
-    A tensor that is given for several operands must be allowed for each.
+    A tensor that is given for several operands must be allowed for each.  A composite's kind knows its pairs.
     """
+    if node.body:
+        return KINDS[node.function].legal_pairs(graph, node)
     table = {(alias.output, alias.input) for alias in node.definition.aliases}
     pairs = set()
     for output, result in zip(node.definition.outputs, node.outputs, strict=True):
@@ -31,12 +35,20 @@ def legal_pairs(graph: Graph, node: Node) -> set[tuple[str, str]]:
     return pairs
 
 
+def placed_bytes(graph: Graph, placement: Placement) -> dict[str, int]:
+    """Bytes of each tensor that is placed, and of each composite's scratch."""
+    scratch = {scratch_name(node): scratch_bytes(graph, node) for node in graph.nodes if node.body}
+    return {name: graph[name].nbytes if name in graph.tensors else scratch.get(name, 0) for name in placement}
+
+
 @rule("INP-C1")
 def check_alignment(graph: Graph, placement: Placement) -> None:
-    """Every tensor starts at a multiple of its element's size."""
+    """Every tensor starts at a multiple of its element's size, and scratch at one of 4."""
+    scratch = {scratch_name(node) for node in graph.nodes if node.body}
     for name, offset in placement.items():
-        require(name in graph.tensors, "INP-C1", f"the placement names {name}, which is no tensor", "remove it")
-        size = 4 if graph[name].type.dtype in ("int32", "float32") else 1
+        known = name in graph.tensors or name in scratch
+        require(known, "INP-C1", f"the placement names {name}, which is no tensor", "remove it")
+        size = 4 if name in scratch or graph[name].type.dtype in ("int32", "float32") else 1
         require(
             offset >= 0 and offset % size == 0,
             "INP-C1",
@@ -51,11 +63,12 @@ def check_placement(graph: Graph, placement: Placement) -> None:
     an operand of its node ends its life, in a pair of the alias table.
     """
     check_alignment(graph, placement)
-    life = lives(graph)
-    tensors = sorted(placement, key=lambda name: (placement[name], name))
-    for position, low in enumerate(tensors):
-        for high in tensors[position + 1 :]:
-            if placement[high] >= placement[low] + graph[low].nbytes:
+    sizes = placed_bytes(graph, placement)
+    life = {**lives(graph), **{scratch_name(node): Life(t, t) for t, node in enumerate(graph.nodes) if node.body}}
+    placed = sorted((name for name in placement if sizes[name]), key=lambda name: (placement[name], name))
+    for position, low in enumerate(placed):
+        for high in placed[position + 1 :]:
+            if placement[high] >= placement[low] + sizes[low]:
                 break
             _check_pair(graph, placement, life, low, high)
 

@@ -1,1 +1,20 @@
 """Passes: graph to graph, a file each, none of which changes a bit of what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..graph import Graph
+from .fuse import fuse
+from .stream_backward import stream_backward
+from .stream_forward import stream_forward
+
+Pass = Callable[[Graph], Graph]
+PASSES: Mapping[str, Pass] = {
+    "stream-forward": stream_forward,
+    "stream-backward": stream_backward,
+    "fuse": fuse,
+}
+"""The passes that can be left out, by name, in the order in which they are made."""
+
+__all__ = ["PASSES", "Pass"]

@@ -1,0 +1,49 @@
+"""Composite nodes: several ordinary nodes run as one, with what they pass on in a little scratch (specs/streaming.md).
+
+A kind says which bodies it can run, how much scratch they want, which result may lie on which operand, and runs them.
+It never changes a bit: a composite means that its body runs in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..graph import Graph, Node
+from ..numerics import Array
+from ..rules import rule
+from . import channels, rows, whole
+from ._scratch import Call, writing
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to run a body.
+
+    ``check(graph, node, where)`` raises unless the kind can run the node; ``scratch_bytes(graph, node)`` and
+    ``legal_pairs(graph, node)`` are what the memory plan asks; ``execute(graph, node, operands, results, scratch,
+    call)`` runs it, in memory that exists: ``results`` may overlap ``operands`` where a pair is legal.
+    """
+
+    check: Callable[[Graph, Node, str], None]
+    scratch_bytes: Callable[[Graph, Node], int]
+    legal_pairs: Callable[[Graph, Node], set[tuple[str, str]]]
+    execute: Callable[[Graph, Node, Mapping[str, Array], Mapping[str, Array], Array, Call], None]
+
+
+def _kind(module: object) -> Kind:
+    return Kind(*(getattr(module, name) for name in ("check", "scratch_bytes", "legal_pairs", "execute")))
+
+
+KINDS: Mapping[str, Kind] = {f"composite.{m.__name__.rpartition('.')[2]}": _kind(m) for m in (whole, rows, channels)}
+"""The kinds of composite nodes by name."""
+
+
+@rule("STREAM-S1")
+def unfold(graph: Graph) -> Graph:
+    """The same graph without composites: each replaced by its body."""
+    nodes = [part for node in graph.nodes for part in (node.body or (node,))]
+    return graph.with_nodes(nodes, [tensor for node in graph.nodes for tensor in node.inner])
+
+
+__all__ = ["KINDS", "Call", "Kind", "unfold", "writing"]

@@ -1,0 +1,70 @@
+"""Stream the backward pass: a block's wide gradients exist a channel at a time (specs/streaming.md)."""
+
+from __future__ import annotations
+
+from ..composites.channels import FIRST, LAST, cuts_of
+from ..graph import Graph, Node
+from ..rules import rule
+from ._compose import compose, saves
+
+
+@rule("STREAM-S8")
+def stream_backward(graph: Graph) -> Graph:
+    """Make composites of the nodes that pass a wide gradient on channel by channel, where that saves memory."""
+    for source in graph.nodes:
+        if source in graph.nodes and _widens(graph, source):
+            body = _block(graph, source)
+            streamed = compose(graph, "composite.channels", body)
+            if streamed is not None and saves(streamed, body):
+                graph = streamed
+    return graph
+
+
+@rule("STREAM-S8")
+def _widens(graph: Graph, node: Node) -> bool:
+    """Whether a block begins here: at a convolution's gradient that is larger than the one it comes from."""
+    g = node.operand("g") if node.function == "conv2d.vjp_x" else None
+    return g is not None and graph[g].type.shape[0] == 1 and graph[node.results[0]].nbytes > graph[g].nbytes
+
+
+@rule("STREAM-S8")
+def _block(graph: Graph, source: Node) -> list[Node]:
+    """The source and all that can follow it channel by channel: readers of its result, of theirs, and so on."""
+    body, queue = [source], [source.results[0]]
+    while queue:
+        name = queue.pop(0)
+        readers = graph.users(name)
+        if name in graph.kept or not all(_follows(graph, reader, name) for reader in readers):
+            continue  # all of it must exist
+        for reader in (r for r in readers if r not in body):
+            body.append(reader)
+            cuts = cuts_of(graph.tensors, reader, streamed=True) or {}
+            results = zip(reader.definition.outputs, reader.outputs, strict=True)
+            queue += [tensor for output, tensor in results if tensor is not None and cuts.get(output) in (FIRST, LAST)]
+    return _with_updates_early(graph, body)
+
+
+def _follows(graph: Graph, reader: Node, name: str) -> bool:
+    """Whether a node can run channel by channel of one operand."""
+    if reader.body:
+        return False
+    cuts = cuts_of(graph.tensors, reader, streamed=True)
+    given = [n for n, tensor in zip(reader.definition.inputs, reader.inputs, strict=False) if tensor == name]
+    return cuts is not None and all(cuts.get(n) in (FIRST, LAST) for n in given)
+
+
+def _with_updates_early(graph: Graph, body: list[Node]) -> list[Node]:
+    """The body in the graph's order, each update as soon as its gradient is there and its old value read."""
+    waiting, order = [node for node in graph.nodes if node in body], list[Node]()
+    while waiting:
+        updates = [node for node in waiting if node.definition.updates and _is_ready(node, waiting)]
+        order += updates or waiting[:1]
+        waiting = [node for node in waiting if node not in order]
+    return order
+
+
+def _is_ready(update: Node, waiting: list[Node]) -> bool:
+    others = [node for node in waiting if node is not update]
+    made = {name for node in others for name in node.results}
+    read = {name for node in others for name in node.operands}
+    return made.isdisjoint(update.operands) and update.inputs[0] not in read
