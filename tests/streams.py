@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 import graphs
 from goldgrad import kernels
 from goldgrad.composites import KINDS, writing
+from goldgrad.errors import ConstraintError
 from goldgrad.graph import Graph, Node
-from goldgrad.interpreter import reference, run
+from goldgrad.interpreter import reference, run, run_in_arena
 from goldgrad.memory.liveness import Life, lives
 from goldgrad.memory.scratch import scratch_bytes, scratch_name
 from goldgrad.memory.sharing import legal_pairs
@@ -138,6 +139,15 @@ def first_fit(graph: Graph, share: bool = True) -> dict[str, int]:
 def overlap(offsets: dict[str, int], size: dict[str, int], one: str, other: str) -> bool:
     """Whether two placed things share a byte."""
     return offsets[one] < offsets[other] + size[other] and offsets[other] < offsets[one] + size[one]
+
+
+def goes_wrong(graph: Graph, given: dict[str, Any], placement: dict[str, int]) -> bool:
+    """Whether an illegal placement shows when it is run: in the bits, or as an operand that no function takes."""
+    try:
+        results = run_in_arena(graph, given, placement, check=False)
+    except ConstraintError:
+        return True
+    return not same(results, run(graph, given))
 
 
 # --- composites alone ----------------------------------------------------------------------------------------------

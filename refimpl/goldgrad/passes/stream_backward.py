@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..composites.channels import FIRST, LAST, cuts_of
+from ..composites.channels import FIRST, LAST, check, cuts_of
+from ..errors import ConstraintError
 from ..graph import Graph, Node
 from ..rules import rule
 from ._compose import compose, saves
@@ -36,12 +37,28 @@ def _block(graph: Graph, source: Node) -> list[Node]:
         readers = graph.users(name)
         if name in graph.kept or not all(_follows(graph, reader, name) for reader in readers):
             continue  # all of it must exist
-        for reader in (r for r in readers if r not in body):
-            body.append(reader)
+        joining = [reader for reader in readers if reader not in body]
+        if not _can_stream(graph, [*body, *joining]):
+            continue
+        body += joining
+        for reader in joining:
             cuts = cuts_of(graph.tensors, reader, streamed=True) or {}
             results = zip(reader.definition.outputs, reader.outputs, strict=True)
             queue += [tensor for output, tensor in results if tensor is not None and cuts.get(output) in (FIRST, LAST)]
     return _with_updates_early(graph, body)
+
+
+@rule("STREAM-C4")
+def _can_stream(graph: Graph, body: list[Node]) -> bool:
+    """Whether the nodes together are a legal body: two chains of dx, one upon the other, are not."""
+    streamed = compose(graph, "composite.channels", _with_updates_early(graph, body))
+    if streamed is None:
+        return False
+    try:
+        check(streamed, next(node for node in streamed.nodes if node.body and body[0] in node.body), "the block")
+    except ConstraintError:
+        return False
+    return True
 
 
 def _follows(graph: Graph, reader: Node, name: str) -> bool:
