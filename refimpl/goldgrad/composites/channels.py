@@ -48,6 +48,7 @@ CUTS: Mapping[str, Cuts] = {
     "bias_gradient.forward": {"g": LAST, "db0": FIRST, "db": FIRST},
     "conv2d.vjp_w": {"g": LAST, "dw0": FIRST, "dw": FIRST},
     "fully_connected.vjp_w": {"g": LAST, "dw0": FIRST, "dw": FIRST},
+    "depthwise_conv2d.forward": {"x": LAST, "w": LAST, "trained": LAST, "b": FIRST, "m": FIRST, "y": LAST},
     "depthwise_conv2d.vjp_x": {"g": LAST, "w": LAST, "trained": LAST, "dx0": LAST, "dx": LAST},
     "depthwise_conv2d.vjp_w": {"g": LAST, "x": LAST, "dw0": LAST, "dw": LAST},
     "sgd_update_bias.update": dict.fromkeys(("b", "db", "q", "limit", "b_new"), FIRST),
@@ -205,7 +206,7 @@ class Slicing:
         """Whether every channel of the result is written after all reads of the operand's, where that lay."""
         maker = self.maker[result]
         written = next(p for p in self.parts[maker].results if p.tensor == result)
-        if self.tensors[result].type != self.tensors[operand].type:
+        if not self._lies_within(result, operand, written.cut):
             return False
         for i, part in enumerate(self.parts):
             everything = part.operands if part.instead is None else (*part.operands, part.instead)
@@ -220,6 +221,17 @@ class Slicing:
             if operand in (part.only, part.instead and part.instead.listed):
                 return False
         return True
+
+
+    @rule("STREAM-A3")
+    def _lies_within(self, result: str, operand: str, cut: Cut) -> bool:
+        """Whether a channel of the result, lying on the operand, touches that channel of it alone.
+
+        A plane of fewer pixels, of equally many channels, does: its elements lie on the plane's first ones.
+        """
+        r, x = self.tensors[result].type, self.tensors[operand].type
+        fewer = cut is LAST and r.dtype == x.dtype and r.shape[-1] == x.shape[-1] and r.nbytes <= x.nbytes
+        return r == x or fewer
 
 
 @rule("STREAM-C4")
@@ -248,7 +260,7 @@ def check(graph: Graph, node: Node, where: str) -> None:
 def _one_sample(slicing: Slicing, piece: Piece) -> bool:
     """Whether the piece is cut, if it is a result, and is of one sample, if it is a map."""
     is_cut = piece.cut is not WHOLE or piece.tensor not in slicing.maker
-    is_map = piece.name in ("g", "gy", "mask", "index", "dx0", "dx", "x")
+    is_map = piece.name in ("g", "gy", "mask", "index", "dx0", "dx", "x", "y")
     return is_cut and (not is_map or slicing.tensors[piece.tensor].type.shape[0] == 1)
 
 

@@ -17,7 +17,7 @@ def fuse(graph: Graph) -> Graph:
             graph = _fuse_bias(graph, node)
         elif node.function.endswith(".vjp_w"):
             graph = _fuse_weight(graph, node)
-        elif node.function == "depthwise_conv2d.vjp_x":
+        elif node.function in ("depthwise_conv2d.forward", "depthwise_conv2d.vjp_x"):
             graph = _in_place(graph, node)
     return graph
 
@@ -41,13 +41,19 @@ def _fuse_weight(graph: Graph, gradient: Node) -> Graph:
     return fused if fused is not None and saves(fused, [gradient, update]) else graph
 
 
-def _in_place(graph: Graph, vjp_x: Node) -> Graph:
-    """The gradient of a depthwise convolution's input, a plane at a time, so that it can lie on g."""
-    planes = compose(graph, "composite.channels", [vjp_x]) if _one_sample(graph, vjp_x) else None
+def _in_place(graph: Graph, depthwise: Node) -> Graph:
+    """A depthwise convolution, or the gradient of its input, a plane at a time, so that the result can lie on the map.
+
+    A result with more pixels than the map (a stride's gradient) cannot lie there; the bits of a mask are no planes.
+    """
+    x, y = graph[str(depthwise.inputs[0])], graph[str(depthwise.outputs[0])]
+    if x.type.shape[0] != 1 or len(depthwise.results) != 1 or y.nbytes > x.nbytes:
+        return graph
+    planes = compose(graph, "composite.channels", [depthwise])
     if planes is None:
         return graph
-    scratch = scratch_bytes(planes, next(node for node in planes.nodes if node.body == (vjp_x,)))
-    return planes if scratch < graph[vjp_x.results[0]].nbytes else graph
+    scratch = scratch_bytes(planes, next(node for node in planes.nodes if node.body == (depthwise,)))
+    return planes if scratch < y.nbytes else graph
 
 
 def _update_of(graph: Graph, gradient: Node) -> Node | None:

@@ -1,0 +1,174 @@
+"""The memory plan of a training step: passes, an order, and offsets in one arena (specs/memory.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..errors import GoldgradError, show
+from ..graph import Graph, validate
+from ..passes import PASSES
+from ..passes.reorder import STATES, order
+from ..rules import rule
+from .bound import bound_of_any_order, floor
+from .demand import Profile, counted, demands, profile
+from .liveness import Life, lives
+from .offsets import TRIES, place
+from .scratch import scratch_name
+from .sharing import Placement, check_placement, placed_bytes
+
+CHOICES = (*PASSES, "reorder", "in-place")
+"""What can be left out of a plan, by name: the passes, the new order, and results in the place of operands."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that lies in the arena: a tensor, or a node's scratch."""
+
+    name: str
+    part: str
+    """What it is: see :data:`PARTS`."""
+    offset: int
+    nbytes: int
+    life: Life
+
+
+PARTS = ("image", "trained weights", "trained biases", "state", "saved", "masks", "gradients", "activations", "scratch", "scalars")
+"""What bytes are for.  ``saved``: activations that the backward pass reads; ``activations``: those that it does not."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph in its order, and where everything lies.
+
+    No order of the same nodes has a live peak below ``bound_bytes``; ``floor_bytes`` is what every way to run the
+    step needs that computes nothing twice.
+    """
+
+    graph: Graph
+    placement: Placement
+    passes: tuple[str, ...]
+    profile: Profile
+    bound_bytes: int
+    floor_bytes: int
+
+    @property
+    def live_peak_bytes(self) -> int:
+        """The most bytes that live at once in this order."""
+        return self.profile.peak
+
+    @cached_property
+    def entries(self) -> Sequence[Entry]:
+        """All that lies in the arena, by offset."""
+        sizes, life, parts = placed_bytes(self.graph, self.placement), dict(lives(self.graph)), parts_of(self.graph)
+        for time, node in enumerate(self.graph.nodes):
+            life[scratch_name(node)] = Life(time, time)
+        made = [
+            Entry(name, parts.get(name, "scratch"), offset, sizes[name], life[name])
+            for name, offset in self.placement.items()
+        ]
+        return sorted(made, key=lambda e: (e.offset, e.life.first))
+
+    @cached_property
+    def arena_bytes(self) -> int:
+        """Bytes of the arena."""
+        return max(entry.offset + entry.nbytes for entry in self.entries)
+
+    @cached_property
+    def peak_node(self) -> int:
+        """The first node at which most bytes live."""
+        return self.profile.live.index(self.live_peak_bytes)
+
+    def live_at(self, time: int) -> Iterator[Entry]:
+        """What lies in the arena while a node runs; of two that share a place, the operand."""
+        sharing = {result for result in self.profile.shares if lives(self.graph)[result].first == time}
+        for entry in self.entries:
+            if max(entry.life.first, 0) <= time <= entry.life.last and entry.name not in sharing:
+                yield entry
+
+    @rule("MEM-S10")
+    def split_at(self, time: int) -> dict[str, int]:
+        """Bytes that live while a node runs, by what they are for; they sum to the live bytes."""
+        split = dict.fromkeys(PARTS, 0)
+        for entry in self.live_at(time):
+            split[entry.part] += entry.nbytes
+        return split
+
+    @cached_property
+    def totals(self) -> dict[str, int]:
+        """Bytes of all tensors of a kind, whenever they live."""
+        totals = dict.fromkeys(PARTS, 0)
+        for entry in self.entries:
+            if entry.name not in self.graph.updates.values():
+                totals[entry.part] += entry.nbytes
+        return totals
+
+
+@rule("MEM-S10")
+def parts_of(graph: Graph) -> dict[str, str]:
+    """What each counted tensor is for; a next value is for what its parameter is for."""
+    maker = {name: i for i, node in enumerate(graph.nodes) for name in node.results}
+    loss = next((i for i, node in enumerate(graph.nodes) if any(graph[r].role == "loss" for r in node.results)), None)
+    readers: dict[str, int] = {}
+    for i, node in enumerate(graph.nodes):
+        for name in node.operands:
+            readers[name] = max(i, readers.get(name, -1))
+    old = {new: parameter for parameter, new in graph.updates.items()}
+
+    def part(name: str) -> str:
+        tensor = graph[old.get(name, name)]
+        match tensor.role:
+            case "input" if tensor.type.dtype != "int32":
+                return "image"
+            case "weight" | "bias":
+                return f"trained {tensor.role}" + ("s" if tensor.role == "weight" else "es")
+            case "mask":
+                return "masks"
+            case "gradient":
+                return "gradients"
+            case "state":
+                return "state"
+            case "activation" | "saved":
+                saved = loss is not None and maker.get(name, 0) < loss < readers.get(name, -1)
+                return "saved" if saved else "activations"
+        return "scalars"
+
+    return {name: part(name) for name in counted(graph)}
+
+
+def passes_without(without: Collection[str]) -> tuple[str, ...]:
+    """The names of what remains; an unknown name is an error that lists the known ones."""
+    for name in without:
+        if name not in CHOICES:
+            raise GoldgradError(f"there is no pass {show(name)} to leave out; use {', '.join(CHOICES)}")
+    return tuple(name for name in CHOICES if name not in without)
+
+
+@rule("MEM-S5", "MEM-S7")
+def plan(
+    graph: Graph,
+    without: Collection[str] = (),
+    states: int = STATES,
+    tries: int = TRIES,
+    seconds: float = 0.0,
+) -> Plan:
+    """Compile a training graph: make the passes, order it, place it; a wrong plan is an error, whoever made it.
+
+    ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.
+    """
+    passes = passes_without(without)
+    least = floor(graph)
+    for name in PASSES:
+        if name in passes:
+            graph = PASSES[name](graph)
+    in_place = "in-place" in passes
+    bound = bound_of_any_order(graph, demands(graph, in_place))
+    if "reorder" in passes:
+        ordering = order(graph, in_place, states)
+        graph, bound = ordering.graph, max(bound, ordering.bound)
+    validate(graph)
+    asked = demands(graph, in_place)
+    placement = place(graph, asked, tries, seconds)
+    check_placement(graph, placement)
+    return Plan(graph, placement, passes, profile(graph, asked), bound, least)
