@@ -222,7 +222,6 @@ class Slicing:
                 return False
         return True
 
-
     @rule("STREAM-A3")
     def _lies_within(self, result: str, operand: str, cut: Cut) -> bool:
         """Whether a channel of the result, lying on the operand, touches that channel of it alone.

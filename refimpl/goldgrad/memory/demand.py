@@ -40,13 +40,15 @@ class Demand:
 
     @rule("MEM-S3")
     def sharing(self, ending: Collection[str], size: Mapping[str, int]) -> dict[str, str]:
-        """Which result takes which operand's place, so that most bytes are saved; ``ending`` operands alone give theirs.
+        """Which result takes which operand's place, so that most bytes are saved; only ``ending`` operands give theirs.
 
         Results are matched one by one, updates first and then the largest, by augmenting paths: whichever set of
         results can be matched at all contains, of two, the one that saves more.
         """
         places = {
-            result: [x for r, x in sorted(self.may) if r == result and x in ending and x not in dict(self.must).values()]
+            result: [
+                x for r, x in sorted(self.may) if r == result and x in ending and x not in dict(self.must).values()
+            ]
             for result in self.writes
         }
         taken = {x: r for r, x in self.must if x in ending}
@@ -115,5 +117,3 @@ def profile(graph: Graph, asked: Sequence[Demand] | None = None) -> Profile:
         live.append(total + demand.scratch - sum(size[result] for result in sharing))
         shares |= sharing
     return Profile(live, shares)
-
-

@@ -213,7 +213,8 @@ def place(graph: Graph, asked: Sequence[Demand], tries: int = TRIES, seconds: fl
     """
     found = profile(graph, asked)
     packings = [Packing(blocks(graph, asked, shares)) for shares in (found.shares, needed(graph, asked))]
-    best, least = packings[0], list[int]()
+    best: Packing = packings[0]
+    least: Sequence[int] = ()
     for packing in packings:
         offsets = packing.search(found.peak, tries)
         if not least or packing.height(offsets) < best.height(least):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,8 +34,27 @@ class Entry:
     life: Life
 
 
-PARTS = ("image", "trained weights", "trained biases", "state", "saved", "masks", "gradients", "activations", "scratch", "scalars")
-"""What bytes are for.  ``saved``: activations that the backward pass reads; ``activations``: those that it does not."""
+PARTS = (
+    "image",
+    "trained weights",
+    "trained biases",
+    "state",
+    "saved",
+    "masks",
+    "gradients",
+    "activations",
+    "scratch",
+    "scalars",
+)
+"""What bytes are for (MEM-S10)."""
+OF_ROLE = {
+    "weight": "trained weights",
+    "bias": "trained biases",
+    "state": "state",
+    "mask": "masks",
+    "gradient": "gradients",
+}
+"""What the tensors of a role are for, where the role alone tells."""
 
 
 @dataclass(frozen=True)
@@ -118,21 +137,12 @@ def parts_of(graph: Graph) -> dict[str, str]:
 
     def part(name: str) -> str:
         tensor = graph[old.get(name, name)]
-        match tensor.role:
-            case "input" if tensor.type.dtype != "int32":
-                return "image"
-            case "weight" | "bias":
-                return f"trained {tensor.role}" + ("s" if tensor.role == "weight" else "es")
-            case "mask":
-                return "masks"
-            case "gradient":
-                return "gradients"
-            case "state":
-                return "state"
-            case "activation" | "saved":
-                saved = loss is not None and maker.get(name, 0) < loss < readers.get(name, -1)
-                return "saved" if saved else "activations"
-        return "scalars"
+        if tensor.role in ("activation", "saved"):
+            saved = loss is not None and maker.get(name, 0) < loss < readers.get(name, -1)
+            return "saved" if saved else "activations"
+        if tensor.role == "input" and tensor.type.dtype != "int32":
+            return "image"
+        return OF_ROLE.get(tensor.role, "scalars")
 
     return {name: part(name) for name in counted(graph)}
 

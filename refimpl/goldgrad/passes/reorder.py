@@ -6,10 +6,10 @@ It always continues the state whose way there needed least (best first), so that
 - the first way that reaches the end is the best there is, and
 - at any time, what the best open state needed is a lower bound for every order.
 
-A move that needs no more than is needed anyway and leaves no more bytes than before is made at once, without branching:
-whatever a good order does later, making that move first makes no step of it larger (MEM-S6 says why).  In training
-graphs most moves are such, so networks of hundreds of nodes are ordered exactly.  Where too many states remain, the rest
-of the way is found greedily, and the gap to the bound is known.
+A move that needs no more than is needed anyway and leaves no more bytes than before is made at once, without
+branching: whatever a good order does later, making that move first makes no step of it larger (MEM-S6 says why).  In
+training graphs most moves are such, so networks of hundreds of nodes are ordered exactly.  Where too many states
+remain, the rest of the way is found greedily, and the gap to the bound is known.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _State:
     ready: int
     live: int
     peak: int
-    way: tuple[int, "_Way"] | None
+    way: tuple[int, _Way] | None
 
 
 _Way = tuple[int, "_Way"] | None
