@@ -14,7 +14,7 @@ from goldgrad.graph_text import parse_graph, print_graph
 from goldgrad.interpreter import run, run_in_arena
 from goldgrad.memory.sharing import check_placement, legal_pairs
 from goldgrad.optimizers import OPTIMIZERS
-from goldgrad.passes import PASSES
+from goldgrad.passes import PASSES, SEQUENCE
 
 EXAMPLES = 40
 """A step of a network is a thousand kernels when it is streamed."""
@@ -38,6 +38,28 @@ def test_passes_change_no_bit(step, names, count):
     assert parse_graph(print_graph(changed)) == changed
     expected = run(graph, given_)
     assert streams.same(run(changed, given_), expected)
+    placement = streams.first_fit(changed)
+    check_placement(changed, placement)
+    assert streams.same(run_in_arena(changed, given_, placement), expected)
+
+
+@pytest.mark.rules("STREAM-S10", "STREAM-S11", "STREAM-S12", "STREAM-S6", "MODEL-S6")
+@settings(max_examples=EXAMPLES)
+@given(steps, st.sets(st.sampled_from(list(SEQUENCE))), st.sampled_from(sorted(streams.CALLS)))
+def test_passes_that_are_options_change_no_bit(step, names, provider):
+    """Of all passes, any, in their order; each composite then also alone, between canaries."""
+    graph, given_ = step.session.graph, step.feeds
+    changed = graph
+    for name, change in SEQUENCE.items():
+        changed = validate(change(changed)) if name in names else changed
+    assert parse_graph(print_graph(changed)) == changed
+    expected = run(graph, given_)
+    assert streams.same(run(changed, given_), expected)
+    values = streams.all_values(unfold(changed), given_)
+    for node in streams.composites(changed):
+        pairs = sorted(pair for pair in legal_pairs(changed, node) if fits(changed, *pair))
+        for shared in ({}, *({result: operand} for result, operand in pairs)):
+            assert streams.same(streams.run_alone(changed, node, values, streams.CALLS[provider], shared), values)
     placement = streams.first_fit(changed)
     check_placement(changed, placement)
     assert streams.same(run_in_arena(changed, given_, placement), expected)

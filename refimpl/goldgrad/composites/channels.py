@@ -9,7 +9,7 @@ channel by channel continues it in its own order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -40,15 +40,19 @@ _PLANE = {"gy": LAST, "mask": BIT, "dx0": LAST, "dx": LAST}
 _STATE = ("master", "master_new", "velocity", "velocity_new")
 _ROW_UPDATE = dict.fromkeys(("w", "dw", "q", "w_new", *_STATE), FIRST)
 _KERNEL_UPDATE = {**dict.fromkeys(_ROW_UPDATE, LAST), "q": FIRST}
+_COLUMN_UPDATE = {**dict.fromkeys(_ROW_UPDATE, LAST), "q": WHOLE}
 CUTS: Mapping[str, Cuts] = {
     "mask_scale.forward": {"gy": LAST, "mask": BIT, "m": FIRST, "g": LAST},
     "add.vjp_x": _PLANE,
     "avg_pool2d.vjp_x": _PLANE,
     "max_pool2d.vjp_x": {**_PLANE, "index": LAST},
     "bias_gradient.forward": {"g": LAST, "db0": FIRST, "db": FIRST},
-    "conv2d.vjp_w": {"g": LAST, "dw0": FIRST, "dw": FIRST},
     "fully_connected.vjp_w": {"g": LAST, "dw0": FIRST, "dw": FIRST},
-    "depthwise_conv2d.forward": {"x": LAST, "w": LAST, "trained": LAST, "b": FIRST, "m": FIRST, "y": LAST},
+    "conv2d.forward": {"w": FIRST, "trained": FIRST, "b": FIRST, "m": FIRST, "y": LAST, "mask": BIT},
+    "depthwise_conv2d.forward": {
+        **{"x": LAST, "w": LAST, "trained": LAST, "b": FIRST, "m": FIRST},
+        **{"y": LAST, "mask": BIT},
+    },
     "depthwise_conv2d.vjp_x": {"g": LAST, "w": LAST, "trained": LAST, "dx0": LAST, "dx": LAST},
     "depthwise_conv2d.vjp_w": {"g": LAST, "x": LAST, "dw0": LAST, "dw": LAST},
     "sgd_update_bias.update": dict.fromkeys(("b", "db", "q", "limit", "b_new"), FIRST),
@@ -57,6 +61,10 @@ SOURCE: Cuts = {"w": LAST, "trained": LAST, "dx0": LAST, "dx": LAST}
 """conv2d.vjp_x from a whole g: one channel of dx."""
 SINK: Cuts = {"g": LAST, "w": FIRST, "trained": FIRST, "dx0": CHAIN, "dx": CHAIN}
 """conv2d.vjp_x of one channel of g: a link of every chain of dx."""
+OUTPUTS: Cuts = {"g": LAST, "dw0": FIRST, "dw": FIRST}
+"""conv2d.vjp_w by output channels: a row of dw from one channel of g."""
+INPUTS: Cuts = {"x": LAST, "dw0": LAST, "dw": LAST}
+"""conv2d.vjp_w by input channels: a column of dw from one channel of x, which is computed in the body."""
 UPDATES = ("sgd_update_weight.update", "sgd_update_weight_master.update", "sgd_update_weight_momentum.update")
 """Updates whose elements each stand alone; those of sgd_update_weight_stochastic draw by their place in the weight."""
 COMPACT = frozenset(("x", "dw0", "dw", *_STATE))
@@ -65,17 +73,25 @@ POISON = 0xFF
 
 
 @rule("STREAM-S4")
-def cuts_of(tensors: Mapping[str, Tensor], node: Node, streamed: bool) -> Cuts | None:
+def cuts_of(
+    tensors: Mapping[str, Tensor], node: Node, made: Container[str], columns: Container[str] = ()
+) -> Cuts | None:
     """What one channel is of each operand and result; None if the function has no channels that stand alone.
 
-    ``streamed`` says whether the gradient g of a conv2d.vjp_x comes channel by channel.
+    ``made`` are the tensors that come channel by channel; ``columns`` those of them that are a weight's gradient cut
+    along its input channels.
     """
-    if node.function == "conv2d.vjp_x":
-        return SINK if streamed else SOURCE
-    if node.function in UPDATES:
-        w = node.operand("w")
-        assert w is not None
-        return _KERNEL_UPDATE if len(tensors[w].type.shape) == 3 else _ROW_UPDATE
+    match node.function:
+        case "conv2d.vjp_x":
+            return SINK if node.operand("g") in made else SOURCE
+        case "conv2d.vjp_w":
+            return OUTPUTS if node.operand("g") in made or node.operand("x") not in made else INPUTS
+        case function if function in UPDATES:
+            w = node.operand("w")
+            assert w is not None
+            if node.operand("dw") in columns:
+                return _COLUMN_UPDATE
+            return _KERNEL_UPDATE if len(tensors[w].type.shape) == 3 else _ROW_UPDATE
     return CUTS.get(node.function)
 
 
@@ -115,14 +131,17 @@ class Slicing:
         self.parts: list[Part] = []
         self.lists: dict[str, str] = {}
         """By tensor: what lists the channels of a compact gradient, or of an update made with it."""
+        self.columns: set[str] = set()
+        """Gradients of weights that are cut along the input channels."""
         for part in node.body:
             self.parts.append(self._part(part))
+            if part.function == "conv2d.vjp_w":
+                self.columns |= {p.tensor for p in self.parts[-1].results if p.cut is LAST}
             self.lists |= {p.tensor: p.listed for p in self.parts[-1].results if p.listed is not None}
 
     @rule("STREAM-S5")
     def _part(self, node: Node) -> Part:
-        g = node.operand("g") if node.function == "conv2d.vjp_x" else None
-        cuts = cuts_of(self.tensors, node, g in self.maker) or {}
+        cuts = cuts_of(self.tensors, node, self.maker, self.columns) or {}
         definition = node.definition
         given = {n: t for n, t in zip(definition.inputs, node.inputs, strict=False) if t is not None}
         made = {n: t for n, t in zip(definition.outputs, node.outputs, strict=True) if t is not None}
@@ -258,14 +277,15 @@ def check(graph: Graph, node: Node, where: str) -> None:
 
 def _one_sample(slicing: Slicing, piece: Piece) -> bool:
     """Whether the piece is cut, if it is a result, and is of one sample, if it is a map."""
-    is_cut = piece.cut is not WHOLE or piece.tensor not in slicing.maker
+    made_here = piece.tensor in slicing.maker
+    is_cut = not made_here or (piece.cut is not WHOLE and (piece.cut is not BIT or piece.tensor in slicing.inner))
     is_map = piece.name in ("g", "gy", "mask", "index", "dx0", "dx", "x", "y")
     return is_cut and (not is_map or slicing.tensors[piece.tensor].type.shape[0] == 1)
 
 
 def _same_cut(maker: Part, read: Piece) -> bool:
     written = next(piece for piece in maker.results if piece.tensor == read.tensor)
-    return (read.cut, read.listed) == (written.cut, written.listed) and read.cut in (FIRST, LAST)
+    return (read.cut, read.listed) == (written.cut, written.listed) and read.cut in (FIRST, LAST, BIT)
 
 
 def scratch_bytes(graph: Graph, node: Node) -> int:

@@ -87,16 +87,32 @@ def _maps(node: Node) -> list[str | None]:
     return [node.operand(name) for name in MAPS[node.function]]
 
 
-@rule("STREAM-C2")
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+@rule("STREAM-S10")
+def fed_by_rows(node: Node, tensors: Mapping[str, Tensor]) -> list[str]:
+    """The samples of which a composite gets one row after the other, as it needs them, instead of all at once."""
+    if "fed" not in node.attributes:
+        return []
+    maps = {name for part in node.body if part.function in MAPS for name in _maps(part)}
+    return [name for name in node.operands if name in maps and tensors[name].role == "input"]
+
+
+@rule("STREAM-C2", "STREAM-C5")
 def check(graph: Graph, node: Node, where: str) -> None:
     """Raise unless every node of the body is row-local and ``columns`` is a number of pixels."""
-    columns = node.attributes.get("columns")
+    columns, fed = node.attributes.get("columns"), node.attributes.get("fed", 1)
     require(
-        set(node.attributes) == {"columns"} and type(columns) is int and columns >= 1,
+        {"columns"} <= set(node.attributes) <= {"columns", "fed"} and _is_count(columns) and fed == 1,
         "STREAM-C2",
         f"{where} has the attributes {dict(node.attributes)}",
-        "give columns, a number of pixels of at least 1",
+        "give columns, a number of pixels of at least 1, and fed=1 if the sample comes row by row",
     )
+    for name in fed_by_rows(node, graph.tensors):
+        others = [other for other in graph.users(name) if other is not node]
+        require(not others, "STREAM-C5", f"{where}: {name} comes row by row and has other readers", "feed it whole")
     tensors = graph.inside(node).tensors
     for part in node.body:
         require(
@@ -127,6 +143,7 @@ class Schedule:
         self.windows = [window_of(self.tensors, part) for part in self.parts]
         self.maker = {name: i for i, part in enumerate(self.parts) for name in part.results}
         self.inner = {tensor.name for tensor in node.inner}
+        self.fed = fed_by_rows(node, graph.tensors)
         self.columns: int = node.attributes["columns"]
         self.pipeline, self.tiles = self._pipelines()
         self.steps = self._steps()
@@ -231,7 +248,10 @@ class Schedule:
 
     @cached_property
     def bands(self) -> Mapping[str, tuple[int, list[int]]]:
-        """For each inner map that is no tile: rows of its band, and the first row that it holds as each row comes."""
+        """For each map that exists in rows: how many its band has, and the first that it holds as each row comes.
+
+        Those are inner maps that are no tiles, and a sample that is fed, whose rows come when they are first read.
+        """
         last: dict[tuple[str, int], int] = {}
         made: dict[str, list[int]] = {}
         for step, (pipeline, row) in enumerate(self.steps):
@@ -241,6 +261,10 @@ class Schedule:
                 for name in self.parts[i].results:
                     if name in self.inner and name not in self.tiles:
                         made.setdefault(name, []).append(step)
+            for read in self.reads(pipeline, row):
+                if read.name in self.fed:
+                    rows = made.setdefault(read.name, [])
+                    rows += [step] * (read.end - len(rows))
         bands = {}
         for name, steps in made.items():
             base, bases = 0, []
@@ -262,7 +286,8 @@ class Schedule:
     def layout(self) -> tuple[Mapping[str, tuple[int, Type]], int]:
         """Offset and type of every band and tile in scratch, and the bytes of all."""
         layout, offset = {}, 0
-        for name in (n for part in self.parts for n in part.results if n in self.tiles or n in self.bands):
+        made = [n for part in self.parts for n in part.results if n in self.tiles or n in self.bands]
+        for name in (*(n for n in self.fed if n in self.bands), *made):
             _, _, width, channels = self.tensors[name].type.shape
             shape = (1, 1, self.tile_columns(name), channels)
             if name in self.bands:
@@ -308,6 +333,7 @@ def legal_pairs(graph: Graph, node: Node) -> set[tuple[str, str]]:
     """Pairs (result, operand) that may start at one address."""
     schedule = Schedule(graph, node)
     maps = {name for part in node.body for name in _maps(part) if name in node.operands}
+    maps -= {None, *schedule.fed}
     return {(r, x) for r in node.results for x in maps if x is not None and schedule.may_share(r, x)}
 
 
@@ -324,6 +350,7 @@ class Streaming:
         scratch[:] = POISON
         self.buffers = {name: view(scratch, offset, type_) for name, (offset, type_) in layout.items()}
         self.base = dict.fromkeys(schedule.bands, 0)
+        self.arrived = dict.fromkeys(schedule.fed, 0)
 
     @rule("STREAM-S2", "STREAM-F1")
     def run(self) -> None:
@@ -331,6 +358,9 @@ class Streaming:
         s = self.schedule
         for pipeline, row in s.steps:
             members = s.members(pipeline)
+            for read in s.reads(pipeline, row):
+                if read.name in self.arrived:
+                    self._take(read.name, read.end)
             for i in members:
                 for name in s.parts[i].results:
                     if name in self.base:
@@ -341,6 +371,15 @@ class Streaming:
             for first in range(0, width, tile):
                 for i in members:
                     self._compute(i, row, first, min(first + tile, width))
+
+    @rule("STREAM-S10")
+    def _take(self, name: str, end: int) -> None:
+        """Take the next rows of a sample, up to row ``end`` - 1."""
+        while self.arrived[name] < end:
+            row = self.arrived[name]
+            self._make_room(name, row)
+            self.buffers[name][:, row - self.base[name]] = self.arrays[name][:, row]
+            self.arrived[name] += 1
 
     def _make_room(self, name: str, row: int) -> None:
         """Drop a band's dead rows and move the others up, so that ``row`` has a place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ..composites import unfold
 from ..graph import Graph
@@ -40,16 +40,17 @@ def bound_of_any_order(graph: Graph, asked: Sequence[Demand]) -> int:
 
 
 @rule("MEM-S9")
-def floor(graph: Graph) -> int:
+def floor(graph: Graph, fed: Collection[str] = ()) -> int:
     """Bytes that any way to run the graph needs that computes nothing twice: however ordered, fused or streamed.
 
     Before the first node, everything from outside is there.  When the loss has been computed and no gradient yet,
     there is all that the loss is computed from, or along with, and a gradient is computed from.  What is made neither
     on the way to the loss nor from it (a slice that is saved) may come earlier or later: then it, or what it is made
-    of, is there, whichever is less.
+    of, is there, whichever is less.  Samples that come row by row (``fed``) need not be there.
     """
     graph = unfold(graph)
-    size, kept, nodes = counted(graph), set(graph.kept), graph.nodes
+    size = {name: nbytes for name, nbytes in counted(graph).items() if name not in fed}
+    kept, nodes = set(graph.kept), graph.nodes
     maker = {name: i for i, node in enumerate(nodes) for name in node.results}
     read = {name for node in nodes for name in node.operands}
     start = sum(nbytes for name, nbytes in size.items() if name not in maker and (name in read or name in kept))

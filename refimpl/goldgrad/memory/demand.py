@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..composites.rows import fed_by_rows
 from ..graph import Graph, Node
 from ..rules import rule
 from .liveness import lives
@@ -15,14 +16,24 @@ from .scratch import scratch_bytes
 from .sharing import legal_pairs
 
 
+def fed_samples(graph: Graph) -> set[str]:
+    """The samples that come row by row (STREAM-S10)."""
+    return {name for node in graph.nodes if node.body for name in fed_by_rows(node, graph.tensors)}
+
+
 @rule("MEM-S1")
 def counted(graph: Graph) -> dict[str, int]:
-    """Bytes of every tensor that lies in SRAM: all but constants, and parameters that have no next value."""
-    return {
-        name: tensor.nbytes
+    """Bytes of every tensor that lies in SRAM.
+
+    All but constants, parameters that have no next value, and samples that come row by row.
+    """
+    fed = fed_samples(graph)
+    never = {
+        name
         for name, tensor in graph.tensors.items()
-        if tensor.role != "constant" and not (tensor.role in ("weight", "bias", "state") and name not in graph.updates)
+        if tensor.role == "constant" or (tensor.role in ("weight", "bias", "state") and name not in graph.updates)
     }
+    return {name: tensor.nbytes for name, tensor in graph.tensors.items() if name not in never | fed}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from functools import cached_property
 
 from ..errors import GoldgradError, show
 from ..graph import Graph, validate
-from ..passes import PASSES
+from ..passes import OPTIONS, PASSES, SEQUENCE
 from ..passes.reorder import STATES, order
 from ..rules import rule
 from .bound import bound_of_any_order, floor
-from .demand import Profile, counted, demands, profile
+from .demand import Profile, counted, demands, fed_samples, profile
 from .liveness import Life, lives
 from .offsets import TRIES, place
 from .scratch import scratch_name
@@ -147,31 +147,34 @@ def parts_of(graph: Graph) -> dict[str, str]:
     return {name: part(name) for name in counted(graph)}
 
 
-def passes_without(without: Collection[str]) -> tuple[str, ...]:
-    """The names of what remains; an unknown name is an error that lists the known ones."""
-    for name in without:
-        if name not in CHOICES:
-            raise GoldgradError(f"there is no pass {show(name)} to leave out; use {', '.join(CHOICES)}")
-    return tuple(name for name in CHOICES if name not in without)
+def chosen_passes(without: Collection[str], also: Collection[str] = ()) -> tuple[str, ...]:
+    """The names of what a plan makes; an unknown name is an error that lists the known ones."""
+    for name, known in (*((name, CHOICES) for name in without), *((name, tuple(OPTIONS)) for name in also)):
+        if name not in known:
+            raise GoldgradError(f"there is no pass {show(name)} of that kind; use {', '.join(known)}")
+    wanted = [name for name in CHOICES if name not in without]
+    return tuple(name for name in (*SEQUENCE, "reorder", "in-place") if name in wanted or name in also)
 
 
 @rule("MEM-S5", "MEM-S7")
 def plan(
     graph: Graph,
     without: Collection[str] = (),
+    also: Collection[str] = (),
     states: int = STATES,
     tries: int = TRIES,
     seconds: float = 0.0,
 ) -> Plan:
     """Compile a training graph: make the passes, order it, place it; a wrong plan is an error, whoever made it.
 
+    ``without`` leaves out some of :data:`CHOICES`, ``also`` makes some of the passes that are options.
     ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.
     """
-    passes = passes_without(without)
-    least = floor(graph)
-    for name in PASSES:
+    passes = chosen_passes(without, also)
+    whole = graph
+    for name, change in SEQUENCE.items():
         if name in passes:
-            graph = PASSES[name](graph)
+            graph = change(graph)
     in_place = "in-place" in passes
     bound = bound_of_any_order(graph, demands(graph, in_place))
     if "reorder" in passes:
@@ -181,4 +184,4 @@ def plan(
     asked = demands(graph, in_place)
     placement = place(graph, asked, tries, seconds)
     check_placement(graph, placement)
-    return Plan(graph, placement, passes, profile(graph, asked), bound, least)
+    return Plan(graph, placement, passes, profile(graph, asked), bound, floor(whole, fed_samples(graph)))

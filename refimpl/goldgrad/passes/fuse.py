@@ -35,7 +35,7 @@ def _fuse_bias(graph: Graph, mask_scale: Node) -> Graph:
 def _fuse_weight(graph: Graph, gradient: Node) -> Graph:
     """A weight's gradient and update, a filter at a time."""
     update = _update_of(graph, gradient)
-    if update is None or cuts_of(graph.tensors, update, streamed=False) is None or not _one_sample(graph, gradient):
+    if update is None or cuts_of(graph.tensors, update, ()) is None or not _one_sample(graph, gradient):
         return graph
     fused = compose(graph, "composite.channels", [gradient, update])
     return fused if fused is not None and saves(fused, [gradient, update]) else graph

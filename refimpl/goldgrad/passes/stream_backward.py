@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..composites.channels import FIRST, LAST, check, cuts_of
 from ..errors import ConstraintError
 from ..graph import Graph, Node
@@ -30,22 +32,48 @@ def _widens(graph: Graph, node: Node) -> bool:
 
 @rule("STREAM-S8")
 def _block(graph: Graph, source: Node) -> list[Node]:
-    """The source and all that can follow it channel by channel: readers of its result, of theirs, and so on."""
-    body, queue = [source], [source.results[0]]
-    while queue:
-        name = queue.pop(0)
-        readers = graph.users(name)
-        if name in graph.kept or not all(_follows(graph, reader, name) for reader in readers):
-            continue  # all of it must exist
-        joining = [reader for reader in readers if reader not in body]
-        if not _can_stream(graph, [*body, *joining]):
-            continue
-        body += joining
-        for reader in joining:
-            cuts = cuts_of(graph.tensors, reader, streamed=True) or {}
-            results = zip(reader.definition.outputs, reader.outputs, strict=True)
-            queue += [tensor for output, tensor in results if tensor is not None and cuts.get(output) in (FIRST, LAST)]
+    """The source and all that can run channel by channel with it, found by growing while the body stays legal."""
+    body, grown = [source], True
+    while grown:
+        grown = False
+        for joining in (*_followers(graph, body), *_recomputed(graph, body)):
+            if _can_stream(graph, [*body, *joining]):
+                body, grown = [*body, *joining], True
+                break
     return _with_updates_early(graph, body)
+
+
+def _followers(graph: Graph, body: list[Node]) -> Iterator[list[Node]]:
+    """For each tensor that the body passes on channel by channel, its readers: all together, or it must exist."""
+    made, columns = _made(graph, body)
+    for node in body:
+        cuts = cuts_of(graph.tensors, node, made, columns) or {}
+        for output, name in zip(node.definition.outputs, node.outputs, strict=True):
+            readers = [reader for reader in graph.users(str(name)) if reader not in body]
+            if name in graph.kept or cuts.get(output) not in (FIRST, LAST):
+                continue
+            if readers and all(_follows(graph, reader, str(name), columns) for reader in readers):
+                yield readers
+
+
+def _recomputed(graph: Graph, body: list[Node]) -> Iterator[list[Node]]:
+    """Nodes that compute a map of the forward pass for the body, with all others that read it."""
+    made, _ = _made(graph, body)
+    producers = graph.producers()
+    for name in dict.fromkeys(name for node in body for name in node.operands if name not in made):
+        maker = producers.get(name)
+        if maker is not None and maker.function in ("conv2d.forward", "depthwise_conv2d.forward"):
+            readers = [node for result in maker.results for node in graph.users(result) if node not in body]
+            if not any(reader.body for reader in readers):
+                yield [maker, *(reader for i, reader in enumerate(readers) if reader not in readers[:i])]
+
+
+def _made(graph: Graph, body: list[Node]) -> tuple[set[str], set[str]]:
+    """What a body computes, and which gradients of weights it computes column by column."""
+    made = {name for node in body for name in node.results}
+    gradients = [node for node in body if node.function == "conv2d.vjp_w"]
+    columns = {n.results[0] for n in gradients if (cuts_of(graph.tensors, n, made) or {}).get("dw") is LAST}
+    return made, columns
 
 
 @rule("STREAM-C4")
@@ -61,11 +89,11 @@ def _can_stream(graph: Graph, body: list[Node]) -> bool:
     return True
 
 
-def _follows(graph: Graph, reader: Node, name: str) -> bool:
+def _follows(graph: Graph, reader: Node, name: str, columns: set[str]) -> bool:
     """Whether a node can run channel by channel of one operand."""
     if reader.body:
         return False
-    cuts = cuts_of(graph.tensors, reader, streamed=True)
+    cuts = cuts_of(graph.tensors, reader, {name}, columns)
     given = [n for n, tensor in zip(reader.definition.inputs, reader.inputs, strict=False) if tensor == name]
     return cuts is not None and all(cuts.get(n) in (FIRST, LAST) for n in given)
 

@@ -17,14 +17,14 @@ COLUMNS = 4
 @rule("STREAM-S7")
 def stream_forward(graph: Graph, columns: int = COLUMNS) -> Graph:
     """Make composites of the nodes between one narrow map and the next, where that saves memory."""
-    for block in list(_blocks(graph)):
+    for block in list(blocks(graph)):
         streamed = compose(graph, "composite.rows", block, attributes={"columns": columns})
         if streamed is not None and saves(streamed, block):
             graph = streamed
     return graph
 
 
-def _blocks(graph: Graph) -> Iterator[list[Node]]:
+def blocks(graph: Graph) -> Iterator[list[Node]]:
     """Sets of nodes that pass wide maps on to each other, each in program order."""
     nodes = [node for node in graph.nodes if not node.body and is_row_local(graph.tensors, node)]
     block = {id(node): {id(node)} for node in nodes}
