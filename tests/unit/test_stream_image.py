@@ -48,7 +48,9 @@ def test_image_of_a_stem_is_a_row():
     assert len(block.body) == 4
     bands = {name: rows for name, (rows, _) in Schedule(fed, block).bands.items()}
     assert bands == {"image": 1, "x": 3, "layer0.y": 3}
-    assert scratch_bytes(fed, block) == (1 + 3) * 8 * 3 + 3 * 4 * 16 + 4 * 16
+    assert scratch_bytes(fed, block) == (1 + 3) * 8 * 3 + 3 * 4 * 16 + 4 * 16, (
+        "rows of the image, and of layer0, a tile"
+    )
     assert fed_samples(fed) == {"image"}
     assert "image" in counted(graph)
     assert "image" not in counted(fed)

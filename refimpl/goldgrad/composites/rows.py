@@ -1,10 +1,10 @@
 """Streamed forward blocks: row by row, each inner map holding only the rows that are still needed.
 
 The body's nodes give an output row from a few rows of their maps.  Nodes that pass single pixels on form a *pipeline*:
-it computes a row of its maps at once, a tile of ``columns`` pixels at a time, and what passes between its nodes is a
-tile.  Between pipelines lie *bands*: the rows of an inner map that a later step reads, moved up as rows die.  Which
-pipeline computes which row, one after the other, is the *schedule*; it is fixed when the graph is compiled, and from it
-follow the sizes of the bands and which result may lie on which operand.
+it computes a row of its maps at once, or a tile of ``columns`` pixels at a time, and what passes between its nodes is
+a row, or a tile.  Between pipelines lie *bands*: the rows of an inner map that a later step reads, moved up as rows
+die.  Which pipeline computes which row, one after the other, is the *schedule*; it is fixed when the graph is compiled,
+and from it follow the sizes of the bands and which result may lie on which operand.
 """
 
 from __future__ import annotations
@@ -102,13 +102,13 @@ def fed_by_rows(node: Node, tensors: Mapping[str, Tensor]) -> list[str]:
 
 @rule("STREAM-C2", "STREAM-C5")
 def check(graph: Graph, node: Node, where: str) -> None:
-    """Raise unless every node of the body is row-local and ``columns`` is a number of pixels."""
-    columns, fed = node.attributes.get("columns"), node.attributes.get("fed", 1)
+    """Raise unless every node of the body is row-local and the attributes are what they can be."""
+    columns, fed = node.attributes.get("columns", 1), node.attributes.get("fed", 1)
     require(
-        {"columns"} <= set(node.attributes) <= {"columns", "fed"} and _is_count(columns) and fed == 1,
+        set(node.attributes) <= {"columns", "fed"} and _is_count(columns) and fed == 1,
         "STREAM-C2",
         f"{where} has the attributes {dict(node.attributes)}",
-        "give columns, a number of pixels of at least 1, and fed=1 if the sample comes row by row",
+        "give columns, a number of pixels of at least 1, if not whole rows; and fed=1 if the sample comes row by row",
     )
     for name in fed_by_rows(node, graph.tensors):
         others = [other for other in graph.users(name) if other is not node]
@@ -144,7 +144,7 @@ class Schedule:
         self.maker = {name: i for i, part in enumerate(self.parts) for name in part.results}
         self.inner = {tensor.name for tensor in node.inner}
         self.fed = fed_by_rows(node, graph.tensors)
-        self.columns: int = node.attributes["columns"]
+        self.columns: int = node.attributes.get("columns", 2**31 - 1)
         self.pipeline, self.tiles = self._pipelines()
         self.steps = self._steps()
 

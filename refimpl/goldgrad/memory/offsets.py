@@ -19,7 +19,7 @@ from .demand import Demand, counted, profile
 from .liveness import lives
 from .scratch import scratch_name
 
-TRIES = 400
+TRIES = 150
 """How many orders are tried before the best placement so far is taken."""
 
 

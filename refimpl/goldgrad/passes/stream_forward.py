@@ -10,15 +10,17 @@ from ..ops._window import Window
 from ..rules import rule
 from ._compose import compose, saves
 
-COLUMNS = 4
-"""Pixels of a tile: a kernel that computes four at once loads each weight for four."""
-
 
 @rule("STREAM-S7")
-def stream_forward(graph: Graph, columns: int = COLUMNS) -> Graph:
-    """Make composites of the nodes between one narrow map and the next, where that saves memory."""
+def stream_forward(graph: Graph, columns: int | None = None) -> Graph:
+    """Make composites of the nodes between one narrow map and the next, where that saves memory.
+
+    ``columns``: how many pixels of a row at a time where pixels suffice (None: the row, so that a kernel loads each
+    weight once a row).
+    """
+    attributes = {} if columns is None else {"columns": columns}
     for block in list(blocks(graph)):
-        streamed = compose(graph, "composite.rows", block, attributes={"columns": columns})
+        streamed = compose(graph, "composite.rows", block, attributes=attributes)
         if streamed is not None and saves(streamed, block):
             graph = streamed
     return graph

@@ -11,7 +11,6 @@ from ..composites.rows import is_row_local
 from ..graph import Graph, Node
 from ..rules import rule
 from ._compose import compose
-from .stream_forward import COLUMNS
 
 
 @rule("STREAM-S11")
@@ -37,6 +36,6 @@ def _feed(graph: Graph, reader: Node) -> Graph:
     body = [reader] if joined is None else [reader, *joined.body]
     inner = () if joined is None else joined.inner
     unfolded = [part for node in graph.nodes for part in (node.body if node is joined else (node,))]
-    columns = COLUMNS if joined is None else joined.attributes["columns"]
+    attributes = {} if joined is None else dict(joined.attributes)
     opened = graph.with_nodes(unfolded, inner)
-    return compose(opened, "composite.rows", body, attributes={"columns": columns, "fed": 1}) or graph
+    return compose(opened, "composite.rows", body, attributes={**attributes, "fed": 1}) or graph
