@@ -54,7 +54,7 @@ def build(
     for header in sorted(set(headers)):
         common.update(header.read_bytes())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda job: _compile(toolchain, *job, folder, common.hexdigest()), jobs))
+        objects = list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder, common.hexdigest()), jobs))
     _link(toolchain, objects, firmware / "stm32f746.ld", target, stack_bytes)
     elf = Elf.read(target)
     target.with_suffix(".map").write_text(listing(elf))
@@ -71,7 +71,9 @@ def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: P
     part = target.with_suffix(f".{os.getpid()}.part.o")
     run = toolchain.run(*arguments, "-c", source, "-o", part)
     if run.returncode:
-        raise BuildError(f"{toolchain.name} refuses {source.name}: {_complaint(run.stderr)}; correct it, or its generator")
+        raise BuildError(
+            f"{toolchain.name} refuses {source.name}: {_complaint(run.stderr)}; correct it, or its generator"
+        )
     part.replace(target)
     return target
 

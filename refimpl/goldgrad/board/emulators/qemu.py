@@ -7,6 +7,7 @@ no USART3: the firmware finds none, and says nothing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import mmap
 import shutil
@@ -138,10 +139,8 @@ class Qemu(Emulator):
     def _died(self) -> EmulatorDied:
         status = "stopped answering"
         if self._process:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 status = f"ended with {self._process.wait(timeout=0.5)}"
-            except subprocess.TimeoutExpired:
-                pass
         said = (self._folder / "stderr").read_text(errors="replace").strip().splitlines()
         reason = f": {said[0]}" if said else ""
         region = self._state()[3] if self._map else FIRMWARE
