@@ -119,6 +119,6 @@ def measure(
     from .report.files import write_json
 
     cost = measure_function(Elf.read(elf), function, read_arguments(arguments) if arguments else [], budget)
-    print(f"{cost.function}: {cost.instructions:,} instructions, {cost.stack:,} bytes of stack, R0 {cost.result:#010x}")
+    print(f"{cost.function}: {cost.instructions:,} instructions, {cost.stack:,} bytes of stack")
     if json:
         write_json(json, cost.as_json())

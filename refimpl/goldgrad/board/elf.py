@@ -170,5 +170,5 @@ def _check_core(path: Path, file: ELFFile) -> None:
     architecture, profile = values.get("TAG_CPU_ARCH", 13), values.get("TAG_CPU_ARCH_PROFILE", ord("M"))
     is_v7m = architecture == 10 and profile == ord("M")
     if architecture not in ARCHITECTURES and not is_v7m:
-        core = values.get("TAG_CPU_NAME") or f"Arm architecture {architecture}, profile {chr(profile)}"
-        raise WrongImage(f"{path} is for {str(core).lower()}, not for {CORE}; {REMEDY}")
+        core = values.get("TAG_CPU_NAME") or f"{architecture}, profile {chr(profile)}"
+        raise WrongImage(f"{path} is for Arm architecture {core}, not for {CORE}; {REMEDY}")

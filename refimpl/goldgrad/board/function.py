@@ -48,8 +48,9 @@ class FunctionCost:
     instructions: int
     stack: int
     """Bytes below the stack pointer at entry, arguments on the stack left out."""
-    result: int
-    """R0 at return."""
+    r0: int
+    s0: float
+    """Where a result is at return, if there is one: an integer or a float."""
     emulator: str = "unicorn"
     buffers: dict[int, bytes] = field(default_factory=dict, repr=False)
     """What array arguments held afterwards, by the argument's number."""
@@ -168,7 +169,8 @@ class _Call:
         untouched = len(stack) - len(stack.lstrip(bytes([PAINT])))
         buffers = {i: bytes(uc.mem_read(address, size)) for i, (address, size) in places.items()}
         high_water = -(-(len(stack) - untouched) // 4) * 4
-        return FunctionCost(name, self._count, high_water, uc.reg_read(a.UC_ARM_REG_R0), buffers=buffers)
+        s0 = float(np.uint32(uc.reg_read(a.UC_ARM_REG_S0) & 0xFFFF_FFFF).view(np.float32))
+        return FunctionCost(name, self._count, high_water, uc.reg_read(a.UC_ARM_REG_R0), s0, buffers=buffers)
 
     def _place(self, arguments: list[Argument]) -> tuple[dict[int, tuple[int, int]], int]:
         """Put arguments where the standard wants them; give the arrays' places and the stack pointer."""
