@@ -1,4 +1,4 @@
-/* From reset to gg_main: FPU, stacks, data, paint, MPU. */
+/* From reset to gg_main: FPU, stacks, data, paint, MPU (BOARD-M2). */
 #include <stddef.h>
 
 #include "board.h"

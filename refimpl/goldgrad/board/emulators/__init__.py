@@ -27,6 +27,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import ClassVar, Self
 
+from ...rules import rule
 from ..elf import Elf
 from ..errors import BoardError, EmulatorMissing
 
@@ -122,6 +123,7 @@ def backend(name: str) -> type[Emulator]:
     return found
 
 
+@rule("BOARD-C5")
 def find_emulator(name: str | None = None) -> type[Emulator]:
     """The emulator called ``name``, or the first that is here; :class:`EmulatorMissing` says what to install."""
     reasons = []
