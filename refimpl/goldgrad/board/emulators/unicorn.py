@@ -1,0 +1,300 @@
+"""Unicorn: the embedded default, from PyPI; it runs in this process.
+
+Unicorn tells of every block of code that it is about to run: each is decoded once, and its instructions are counted
+every time.  (Its hook for single instructions leaves out those that an IT block skips, and its hooks for reads can
+spoil the state of an IT block.)  A small C function counts where this machine has a compiler; the same in Python, many
+times slower, where it has none.
+
+Faults come from the rights of pages.  The system control space is plain memory: the firmware's MPU is set up and does
+nothing.  UART registers are real enough to catch the text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...rules import rule
+from ..elf import Elf
+from ..errors import EmulatorDied
+from ..memory_map import BELOW_STACK, FLASH, FLASH_AXI, PERIPHERALS, RAM, SYSTEM
+from ..native import native_library
+from ..program import FIRMWARE
+from . import Emulator, Fault, Run, Stop
+from ._blocks import count_instructions
+
+USART3_ISR, USART3_TDR, TXE = 0x481C, 0x4828, 1 << 7
+"""Offsets among the peripherals."""
+FIRST = FIRMWARE
+"""The lowest number of a region."""
+SLICE = 100_000_000
+"""Instructions between looks at the clock."""
+
+
+class Unicorn(Emulator):
+    """The board on Unicorn's Cortex-M7."""
+
+    name: ClassVar[str] = "unicorn"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Whether the package is here."""
+        return None if importlib.util.find_spec("unicorn") else "unicorn is not installed; pip install unicorn"
+
+    @classmethod
+    def version(cls) -> str:
+        """The package's version, and what counts."""
+        counter = "counts in C" if native_library("unicorn_counter.c") else "counts in Python: there is no C compiler"
+        return f"unicorn {version('unicorn')}, {counter}"
+
+    @rule("BOARD-C2")
+    def __init__(self, elf: Elf, native: bool = True) -> None:
+        """Map memory with its rights; ``native`` False counts in Python although C could."""
+        from unicorn import Uc, unicorn_const
+        from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_SP, UC_CPU_ARM_CORTEX_M7
+
+        self._sp, self._lr, self._pc = UC_ARM_REG_SP, UC_ARM_REG_LR, UC_ARM_REG_PC
+        self._const = unicorn_const
+        self._flash = ctypes.create_string_buffer(elf.flash().ljust(FLASH.size, b"\xff"), FLASH.size)
+        uc = Uc(
+            unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS, UC_CPU_ARM_CORTEX_M7
+        )
+        self._uc: Any = uc
+        read_only = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
+        read_write = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_WRITE
+        uc.mem_map_ptr(FLASH.start, FLASH.size, read_only, ctypes.addressof(self._flash))
+        uc.mem_map(RAM.start, RAM.size, read_write)
+        uc.mem_map(SYSTEM.start, SYSTEM.size, read_write)
+        uc.mmio_map(PERIPHERALS.start, PERIPHERALS.size, self._read_register, None, self._write_register, None)
+        uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
+        self._registers: dict[int, int] = {}
+        self._text: list[str] = []
+        self._fault: Fault | None = None
+        stops = {elf.symbol("gg_board_wait").address: Stop.WAIT, elf.symbol("gg_board_halt").address: Stop.HALT}
+        self._stops = stops
+        mark = elf.symbol("gg_mark")
+        library = native_library("unicorn_counter.c") if native else None
+        regions = elf.word(elf.symbol("gg_program").address + 20)
+        arguments = (uc, self._flash, mark.address, mark.address + mark.size, tuple(stops), regions)
+        self._counter: _InC | _InPython = _InC(library, *arguments) if library else _InPython(*arguments)
+        stack, reset = (int.from_bytes(self._flash.raw[at : at + 4], "little") for at in (0, 4))
+        uc.reg_write(self._sp, stack)
+        self._at = reset
+
+    @property
+    def text(self) -> str:
+        """What USART3 said."""
+        return "".join(self._text)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write into RAM."""
+        self._uc.mem_write(address, data)
+
+    def read(self, address: int, count: int) -> bytes:
+        """Read RAM or flash; on either bus."""
+        if address in FLASH_AXI:
+            address += FLASH.start - FLASH_AXI.start
+        return bytes(self._uc.mem_read(address, count))
+
+    @rule("MEAS-S1", "MEAS-S2")
+    def run(self, budget: int, seconds: float) -> Run:
+        """Go on until a stop of the firmware, a fault, or the end of budget or time."""
+        from unicorn import UcError
+
+        if self._fault:
+            return Run(Stop.FAULT, {}, self._counter.region, self._fault)
+        deadline = time.monotonic() + seconds
+        stop: Stop | None = None
+        while stop is None:
+            self._counter.begin(min(budget, SLICE))
+            try:
+                self._uc.emu_start(self._at | 1, 0xFFFF_FFFF)
+            except UcError as error:
+                self._fault = self._fault or self._trap(error)
+                stop = Stop.FAULT
+            self._at = self._uc.reg_read(self._pc)
+            budget -= SLICE
+            if stop is None and not self._counter.exhausted:
+                stop = self._stops.get(self._at)
+                if stop is None:
+                    raise EmulatorDied(f"unicorn stopped at {self._at:#010x} for no reason; try another emulator")
+            elif stop is None and budget <= 0:
+                stop = Stop.BUDGET
+            elif stop is None and time.monotonic() > deadline:
+                stop = Stop.TIME
+        return Run(stop, self._counter.take(), self._counter.region, self._fault)
+
+    def close(self) -> None:
+        """Forget it; its memory goes with the last reference."""
+        self._uc = None
+
+    def _read_register(self, _uc: Any, offset: int, _size: int, _data: Any) -> int:
+        return TXE if offset == USART3_ISR else self._registers.get(offset, 0)
+
+    def _write_register(self, _uc: Any, offset: int, _size: int, value: int, _data: Any) -> None:
+        self._registers[offset] = value
+        if offset == USART3_TDR:
+            self._text.append(chr(value & 0xFF))
+
+    @rule("BOARD-C2", "BOARD-C3")
+    def _on_invalid(self, uc: Any, access: int, address: int, _size: int, _value: int, _data: Any) -> bool:
+        c = self._const
+        below = address in BELOW_STACK
+        if access in (c.UC_MEM_FETCH_UNMAPPED, c.UC_MEM_FETCH_PROT):
+            what = "execution outside flash"
+        elif below:
+            what = "stack overflow"
+        elif access == c.UC_MEM_WRITE_PROT:
+            what = "write to flash"
+        else:
+            what = "access outside the memory map"
+        self._fault = Fault(what, uc.reg_read(self._pc), uc.reg_read(self._lr), address, is_stack_overflow=below)
+        return False
+
+    def _trap(self, error: Any) -> Fault:
+        invalid = {self._const.UC_ERR_INSN_INVALID, self._const.UC_ERR_EXCEPTION}
+        if error.errno not in invalid:
+            raise EmulatorDied(f"unicorn gave up: {error}; try another emulator") from None
+        return Fault("undefined instruction or exception", self._uc.reg_read(self._pc), self._uc.reg_read(self._lr))
+
+
+class _InPython:
+    """Counts in a Python callback a block; ``begin`` before each run, ``take`` what was counted since the last time."""
+
+    def __init__(self, uc: Any, flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
+        from unicorn.arm_const import UC_ARM_REG_R0
+        from unicorn.unicorn_const import UC_HOOK_BLOCK
+
+        self._code, self._mark, self._mark_end, self._stops, self._r0 = flash, mark, mark_end, stops, UC_ARM_REG_R0
+        self._sizes: dict[tuple[int, int], int] = {}
+        self._counts: Counter[int] = Counter()
+        self._left = 0
+        self._resuming = self.exhausted = False
+        self.region = FIRMWARE
+        uc.hook_add(UC_HOOK_BLOCK, self._on_block)
+
+    def begin(self, budget: int) -> None:
+        self._left, self._resuming, self.exhausted = budget, True, False
+
+    def take(self) -> dict[int, int]:
+        counts, self._counts = dict(self._counts), Counter()
+        return counts
+
+    def _on_block(self, uc: Any, address: int, size: int, _data: Any) -> None:
+        if address in self._stops and not self._resuming:
+            uc.emu_stop()
+            return
+        self._resuming = False
+        if self._left <= 0:
+            self.exhausted = True
+            uc.emu_stop()
+            return
+        if self._mark <= address < self._mark_end:
+            if address == self._mark:
+                self.region = ctypes.c_int32(uc.reg_read(self._r0)).value
+            return
+        count = self._sizes.get((address, size))
+        if count is None:
+            start = address - FLASH.start
+            count = self._sizes[address, size] = count_instructions(self._code[start : start + size])
+        self._counts[self.region] += count
+        self._left -= count
+
+
+class _State(ctypes.Structure):
+    """struct counter of unicorn_counter.c."""
+
+    _fields_ = (
+        ("left", ctypes.c_int64),
+        ("counts", ctypes.POINTER(ctypes.c_uint64)),
+        ("code", ctypes.c_void_p),
+        ("known", ctypes.c_void_p),
+        ("reg_read", ctypes.c_void_p),
+        ("emu_stop", ctypes.c_void_p),
+        ("code_start", ctypes.c_uint32),
+        ("code_size", ctypes.c_uint32),
+        ("mark", ctypes.c_uint32),
+        ("mark_end", ctypes.c_uint32),
+        ("stops", ctypes.c_uint32 * 2),
+        ("r0", ctypes.c_int32),
+        ("region_count", ctypes.c_int32),
+        ("region", ctypes.c_int32),
+        ("resuming", ctypes.c_int32),
+        ("exhausted", ctypes.c_int32),
+    )
+
+
+class _InC:
+    """The same in C, without a call into Python."""
+
+    def __init__(
+        self, library: Path, uc: Any, flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], regions: int
+    ) -> None:
+        from unicorn.arm_const import UC_ARM_REG_R0
+        from unicorn.unicorn_const import UC_HOOK_BLOCK
+
+        engine = ctypes.CDLL(str(_engine()))
+        self._library = ctypes.CDLL(str(library))
+        self._counts = (ctypes.c_uint64 * (regions - FIRST))()
+        self._known = (ctypes.c_uint32 * (FLASH.size // 2))()
+        self._flash = flash
+        self._state = _State(
+            counts=self._counts,
+            code=ctypes.addressof(flash),
+            known=ctypes.addressof(self._known),
+            reg_read=ctypes.cast(engine.uc_reg_read, ctypes.c_void_p).value,
+            emu_stop=ctypes.cast(engine.uc_emu_stop, ctypes.c_void_p).value,
+            code_start=FLASH.start,
+            code_size=FLASH.size,
+            mark=mark,
+            mark_end=mark_end,
+            stops=(ctypes.c_uint32 * 2)(*stops),
+            r0=UC_ARM_REG_R0,
+            region_count=regions,
+            region=FIRMWARE,
+        )
+        handle = ctypes.c_size_t()
+        status = engine.uc_hook_add(
+            uc._uch,
+            ctypes.byref(handle),
+            ctypes.c_int(UC_HOOK_BLOCK),
+            ctypes.cast(self._library.gg_count_block, ctypes.c_void_p),
+            ctypes.byref(self._state),
+            ctypes.c_uint64(1),
+            ctypes.c_uint64(0),
+        )
+        if status:
+            raise EmulatorDied(f"unicorn takes no hook in C (error {status}); try another emulator")
+
+    @property
+    def region(self) -> int:
+        return int(self._state.region)
+
+    @property
+    def exhausted(self) -> bool:
+        return bool(self._state.exhausted)
+
+    def begin(self, budget: int) -> None:
+        self._state.left, self._state.resuming, self._state.exhausted = budget, 1, 0
+
+    def take(self) -> dict[int, int]:
+        counts = {i + FIRST: count for i, count in enumerate(self._counts) if count}
+        ctypes.memset(self._counts, 0, ctypes.sizeof(self._counts))
+        return counts
+
+
+def _engine() -> Path:
+    """The library that the package has loaded: loading it again gives the same one."""
+    import unicorn
+
+    folder = Path(os.fspath(unicorn.__file__)).parent / "lib"
+    for pattern in ("libunicorn.so*", "libunicorn*.dylib", "unicorn*.dll"):
+        for path in sorted(folder.glob(pattern)):
+            return path
+    raise EmulatorDied(f"{folder} has no library; install unicorn again")

@@ -1,0 +1,62 @@
+/* Counts the instructions of every block that Unicorn runs; see unicorn.py, which has the same in Python. */
+#include <stdint.h>
+
+struct counter {
+    int64_t left;     /* instructions until the budget is used up */
+    uint64_t *counts; /* [2 + region_count], of regions -2, -1, 0, ... */
+    const uint8_t *code;
+    uint32_t *known; /* a word a halfword of code: bytes of the block that begins there << 16 | its instructions */
+    int (*reg_read)(void *uc, int reg, void *value);
+    int (*emu_stop)(void *uc);
+    uint32_t code_start, code_size;
+    uint32_t mark, mark_end;
+    uint32_t stops[2];
+    int32_t r0;
+    int32_t region_count;
+    int32_t region;
+    int32_t resuming; /* a stop is passed once */
+    int32_t exhausted;
+};
+
+void gg_count_block(void *uc, uint64_t address, uint32_t size, struct counter *c);
+
+static uint32_t instructions(const struct counter *c, uint32_t offset, uint32_t size) {
+    if (offset >= c->code_size || size > c->code_size - offset || size > UINT16_MAX) {
+        return 0;
+    }
+    uint32_t *known = &c->known[offset / 2];
+    if (*known >> 16 != size) {
+        uint32_t count = 0;
+        for (uint32_t at = 0; at + 1 < size; at += c->code[offset + at + 1] >= 0xE8 ? 4 : 2) {
+            ++count;
+        }
+        *known = size << 16 | count;
+    }
+    return *known & UINT16_MAX;
+}
+
+void gg_count_block(void *uc, uint64_t where, uint32_t size, struct counter *c) {
+    const uint32_t address = (uint32_t)where;
+    if ((address == c->stops[0] || address == c->stops[1]) && !c->resuming) {
+        c->emu_stop(uc);
+        return;
+    }
+    c->resuming = 0;
+    if (c->left <= 0) {
+        c->exhausted = 1;
+        c->emu_stop(uc);
+        return;
+    }
+    if (address >= c->mark && address < c->mark_end) {
+        if (address == c->mark) {
+            c->reg_read(uc, c->r0, &c->region);
+            if (c->region < -2 || c->region >= c->region_count) {
+                c->region = -2;
+            }
+        }
+        return;
+    }
+    const uint32_t count = instructions(c, address - c->code_start, size);
+    c->counts[c->region + 2] += count;
+    c->left -= count;
+}
