@@ -3,8 +3,8 @@
 A kernel takes one sample, the reference any batch: the binding loops over samples, and a gradient of
 parameters continues its chain from sample to sample, as the reference's does (TRAIN-S5).
 
-:func:`run` allocates results; :func:`call` writes into arrays that the caller brings, which is how tests
-place canaries and share memory.
+What C is given says :func:`describe`, to generated code as well.  :func:`run` allocates results; :func:`call` writes
+into arrays that the caller brings, which is how tests place canaries and share memory.
 """
 
 from . import (
@@ -27,17 +27,22 @@ from . import (
     sgd_update_weight_stochastic,
     softmax_cross_entropy,
 )
-from ._binding import KERNELS, Scratch, call, namespace, run
+from ._binding import call, namespace, run, scratch_bytes
+from ._call import KERNELS, KernelCall, Pointer, Scratch, Struct, describe
 
 __all__ = [
     "KERNELS",
+    "KernelCall",
+    "Pointer",
     "Scratch",
+    "Struct",
     "add",
     "avg_pool2d",
     "bias_gradient",
     "call",
     "conv2d",
     "depthwise_conv2d",
+    "describe",
     "fully_connected",
     "mask",
     "mask_scale",
@@ -47,6 +52,7 @@ __all__ = [
     "quantize_input",
     "run",
     "save_channels",
+    "scratch_bytes",
     "sgd_update_bias",
     "sgd_update_weight",
     "sgd_update_weight_master",

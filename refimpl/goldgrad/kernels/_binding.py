@@ -1,45 +1,30 @@
-"""What every binding needs: pointers, structs, scratch, and the table from function names to C calls."""
+"""Puts arrays in the place of a description's pointers and calls C: the generic half of every binding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ..numerics import Array
 from ..ops import FUNCTIONS, Type
-from ..ops._window import Pad, Pair, Window
 from ..rules import rule
+from ._call import ELEMENTS, KERNELS, Argument, KernelCall, Pointer, Struct, describe
 from ._library import ffi, lib
 
-Scratch = Callable[[int], Any]
+ScratchMemory = Callable[[int], Any]
 """Gives scratch memory of a size in bytes, as an object with the buffer protocol (ABI-M1)."""
 
-KERNELS: dict[str, Callable[..., None]] = {}
-"""C calls by function name: ``KERNELS["conv2d.forward"](inputs, outputs, scratch, **attributes)``."""
-
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def binds(name: str) -> Callable[[F], F]:
-    """Enter a C call for the function ``name`` of the operator table."""
-
-    def enter(call: F) -> F:
-        KERNELS[name] = call
-        return call
-
-    return enter
+Types = Sequence[Type | None]
 
 
 def run(name: str, *arrays: Array | None, **attributes: Any) -> tuple[Array, ...]:
     """Check the operands as the reference does, allocate the results, and call C; a tuple of results."""
-    function = FUNCTIONS[name]
-    types = function.types(*(None if a is None else Type.of(a) for a in arrays), **attributes)
-    outputs = [np.empty(t.shape, t.dtype) for t in types]
-    call(name, arrays, outputs, **attributes)
+    types = [None if a is None else Type.of(a) for a in arrays]
+    outputs = [np.empty(t.shape, t.dtype) for t in FUNCTIONS[name].types(*types, **attributes)]
+    _ready(name, types, attributes)(arrays, outputs, bytearray, attributes)
     return tuple(outputs)
 
 
@@ -47,13 +32,18 @@ def call(
     name: str,
     arrays: Sequence[Array | None],
     outputs: Sequence[Array | None],
-    scratch: Scratch = bytearray,
+    scratch: ScratchMemory = bytearray,
     **attributes: Any,
 ) -> None:
     """Call C on memory that the caller brings; a result that nobody wants is None."""
-    inputs = [None if a is None else np.ascontiguousarray(a) for a in arrays]
-    inputs += [None] * (len(FUNCTIONS[name].inputs) - len(inputs))
-    KERNELS[name](inputs, outputs, scratch, **attributes)
+    types = [None if a is None else Type.of(a) for a in arrays]
+    _ready(name, types, attributes)(arrays, outputs, scratch, attributes)
+
+
+def scratch_bytes(kernel_call: KernelCall) -> int:
+    """Bytes of scratch that the C kernels of this machine want for a call (ABI-M1)."""
+    size, struct = kernel_call.scratch_size, kernel_call.struct
+    return 0 if size is None or struct is None else int(getattr(lib, size)(_constant(struct)))
 
 
 def namespace(module: str) -> Any:
@@ -81,62 +71,73 @@ def pointer(ctype: str, array: Array | None) -> Any:
     return ffi.NULL if array is None else ffi.from_buffer(f"{ctype}[]", array)
 
 
-def scratch_pointer(scratch: Scratch, size: int) -> Any:
-    """A pointer to ``size`` bytes of scratch, or NULL if none are wanted."""
-    return ffi.from_buffer(scratch(size)) if size else ffi.NULL
+def _ready(name: str, types: Types, attributes: Mapping[str, Any]) -> _ReadyCall:
+    """The call, made ready once: a training step asks for the same again and again."""
+    try:
+        return _remembered(name, *types, **attributes)
+    except TypeError:  # an attribute that cannot be looked up
+        return _ReadyCall(name, types, attributes)
 
 
-@rule("TRAIN-S5")
-def samples(*arrays: Array | None) -> Iterator[tuple[Any, ...]]:
-    """The arrays' samples side by side; None stays None."""
-    return zip(*(repeat(None) if a is None else a for a in arrays), strict=False)
+@lru_cache(maxsize=4096, typed=True)
+def _remembered(name: str, /, *types: Type | None, **attributes: Any) -> _ReadyCall:
+    return _ReadyCall(name, types, attributes)
 
 
-def pixels(array: Array) -> int:
-    """How many pixels an array has: the product of all axes but the last, samples included."""
-    return int(np.prod(array.shape[:-1], dtype=np.int64))
+class _ReadyCall:
+    """A description with all that does not change from call to call: constants, structs, and where pointers go."""
+
+    def __init__(self, name: str, types: Types, attributes: Mapping[str, Any]) -> None:
+        table = FUNCTIONS[name]
+        kernel_call = describe(name, dict(zip(table.inputs, types, strict=False)), attributes)
+        self.names = (*table.inputs, *table.outputs)
+        self.left_out = [None] * (len(table.inputs) - len(types))
+        self.check = KERNELS[name].check
+        self.c_function = getattr(lib, kernel_call.symbol)
+        self.scratch_bytes = scratch_bytes(kernel_call)
+        self.constants = [_constant(argument) for argument in kernel_call.arguments]
+        place = {a.name: i for i, a in enumerate(kernel_call.arguments) if isinstance(a, Pointer)}
+        self.places = [place[name] for name in self.names]
+        self.moving = [(self.names.index(name), place[name]) for name in kernel_call.sampled]
+        self.chained = [(place[start], place[result]) for start, result in kernel_call.chained]
+
+    @rule("TRAIN-S5")
+    def __call__(
+        self,
+        arrays: Sequence[Array | None],
+        outputs: Sequence[Array | None],
+        scratch: ScratchMemory,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Call C for one sample after the other; operands that are left out at the end are absent."""
+        held = [None if a is None else np.ascontiguousarray(a) for a in arrays]
+        held += [*self.left_out, *outputs]
+        if self.check is not None:
+            self.check(dict(zip(self.names, held, strict=True)), attributes)
+        arguments = self.constants.copy()
+        for place, array in zip(self.places, held, strict=True):
+            if array is not None:
+                arguments[place] = ffi.from_buffer(POINTERS[array.dtype.str], array)
+        if self.scratch_bytes:  # the last parameter (ABI-M1)
+            arguments[-1] = ffi.from_buffer(scratch(self.scratch_bytes))
+        self.c_function(*arguments)
+        samples = [(place, array) for index, place in self.moving if (array := held[index]) is not None]
+        for _ in range(1, len(samples[0][1]) if samples else 1):
+            for place, array in samples:
+                arguments[place] += array[0].size
+            for start, result in self.chained:
+                arguments[start] = arguments[result]
+            self.c_function(*arguments)
 
 
-def window(
-    in_hw: Pair, kernel: Pair, stride: Pair = (1, 1), pad: Pad = (0, 0, 0, 0), dilation: Pair = (1, 1)
-) -> dict[str, int]:
-    """Fields of gg_window_t."""
-    out_h, out_w = Window(in_hw, kernel, stride, pad, dilation).out_hw
-    return {
-        "in_h": in_hw[0],
-        "in_w": in_hw[1],
-        "out_h": out_h,
-        "out_w": out_w,
-        "kernel_h": kernel[0],
-        "kernel_w": kernel[1],
-        "stride_h": stride[0],
-        "stride_w": stride[1],
-        "pad_top": pad[0],
-        "pad_left": pad[2],
-        "dilation_h": dilation[0],
-        "dilation_w": dilation[1],
-    }
+def _constant(argument: Argument) -> Any:
+    """What C is given for an argument wherever arrays lie: NULL until a pointer is put there."""
+    if isinstance(argument, Struct):
+        return ffi.new(f"{argument.ctype} *", argument.fields)
+    return argument if isinstance(argument, int) else ffi.NULL
 
 
-Items = tuple[tuple[str, Any], ...]
-CODES = {"x_zero": 0, "y_zero": 0, "lo": -128, "hi": 127}
-"""Attributes that are codes, with what stands for one that a function does not have."""
+POINTERS = {np.dtype(name).str: ffi.typeof(f"{ctype}[]") for name, ctype in ELEMENTS.items()}
+"""What a pointer to an array's elements is, by NumPy's name of their type."""
 
-
-def windowed(struct: str, in_hw: Pair, kernel: Pair, attributes: dict[str, Any], **sizes: int) -> Any:
-    """Parameters of an operator with a window: geometry and codes from the attributes, and ``sizes``."""
-    return _windowed(struct, tuple(in_hw), tuple(kernel), tuple(attributes.items()), tuple(sizes.items()))
-
-
-@lru_cache(maxsize=1024)
-def _windowed(struct: str, in_hw: Pair, kernel: Pair, items: Items, sizes: Items) -> Any:
-    """Build them once: C only reads them, and a training step asks for the same again and again."""
-    attributes = dict(items)
-    geometry = {k: attributes[k] for k in ("stride", "pad", "dilation") if k in attributes}
-    fields = {name for name, _ in ffi.typeof(struct).fields}
-    codes = {k: attributes.get(k, default) for k, default in CODES.items() if k in fields}
-    return ffi.new(f"{struct} *", {"window": window(in_hw, kernel, **geometry), **codes, **dict(sizes)})
-
-
-__all__ = ["KERNELS", "Scratch", "binds", "call", "ffi", "lib", "namespace", "pixels", "pointer", "run", "samples"]
-__all__ += ["scratch_pointer", "window", "windowed"]
+__all__ = ["KERNELS", "ScratchMemory", "call", "ffi", "lib", "namespace", "pointer", "run", "scratch_bytes"]

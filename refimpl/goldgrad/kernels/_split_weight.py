@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..numerics import Array
 from ..ops.save_channels import check_channels
-from ._binding import pointer
 
 
-def split(w: Array, trained: Array | None, channels: Array | None) -> tuple[Any, Any, int]:
-    """NULL, NULL and 0 where w is whole."""
-    if channels is not None:
+def split(types: Any) -> tuple[str, str, int]:
+    """The two operands and their length, 0 where w is whole."""
+    return "trained", "channels", 0 if types.channels is None else types.channels.shape[0]
+
+
+def check_split(operands: Mapping[str, Array | None], attributes: Mapping[str, Any]) -> None:
+    """The channels that train are channels of w: C would write outside its scratch."""
+    w, channels = operands["w"], operands["channels"]
+    if w is not None and channels is not None:
         check_channels(channels, w.shape[-1])
-    return pointer("int8_t", trained), pointer("int32_t", channels), 0 if channels is None else channels.size

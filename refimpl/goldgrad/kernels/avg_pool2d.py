@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._binding import binds, lib, namespace, pointer, samples, windowed
+from ._binding import namespace
+from ._call import Described, describes
+from ._parameters import windowed
 
 __getattr__ = namespace("avg_pool2d").__getattr__
 
 
-@binds("avg_pool2d.forward")
-def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    x, m = inputs
-    params = windowed("gg_avg_pool2d_t", x.shape[1:3], attributes["kernel"], attributes, channels=x.shape[3])
-    for x_n, y_n, mask_n in samples(x, *outputs):
-        lib.gg_avg_pool2d_forward(
-            params, pointer("int8_t", x_n), pointer("float", m), pointer("int8_t", y_n), pointer("uint8_t", mask_n)
-        )
+@describes("avg_pool2d.forward", sampled="x y mask")
+def _forward(t: Any, **attributes: Any) -> Described:
+    sizes = {"channels": t.x.shape[3]}
+    struct = windowed("gg_avg_pool2d_t", t.x.shape[1:3], attributes["kernel"], attributes, sizes)
+    return struct, "x", "m", "y", "mask"
 
 
-@binds("avg_pool2d.vjp_x")
-def _vjp_x(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    gy, mask, m, dx0 = inputs
-    params = windowed("gg_avg_pool2d_t", attributes["in_hw"], attributes["kernel"], attributes, channels=gy.shape[3])
-    for gy_n, mask_n, dx0_n, dx_n in samples(gy, mask, dx0, outputs[0]):
-        lib.gg_avg_pool2d_vjp_x(
-            params,
-            pointer("float", gy_n),
-            pointer("uint8_t", mask_n),
-            pointer("float", m),
-            pointer("float", dx0_n),
-            pointer("float", dx_n),
-        )
+@describes("avg_pool2d.vjp_x", sampled="gy mask dx0 dx")
+def _vjp_x(t: Any, **attributes: Any) -> Described:
+    sizes = {"channels": t.gy.shape[3]}
+    struct = windowed("gg_avg_pool2d_t", attributes["in_hw"], attributes["kernel"], attributes, sizes)
+    return struct, "gy", "mask", "m", "dx0", "dx"

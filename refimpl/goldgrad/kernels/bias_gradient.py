@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._binding import binds, lib, namespace, pixels, pointer
+from ._binding import namespace
+from ._call import Described, describes
+from ._parameters import pixels
 
 __getattr__ = namespace("bias_gradient").__getattr__
 
 
-@binds("bias_gradient.forward")
-def _forward(inputs: Any, outputs: Any, scratch: Any) -> None:
-    g, db0 = inputs
-    lib.gg_bias_gradient_forward(
-        pixels(g), g.shape[-1], pointer("float", g), pointer("float", db0), pointer("float", outputs[0])
-    )
+@describes("bias_gradient.forward")
+def _forward(t: Any) -> Described:
+    return pixels(t.g), t.g.shape[-1], "g", "db0", "db"

@@ -2,68 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..ops.save_channels import check_channels
-from ._binding import binds, lib, namespace, pointer, samples, scratch_pointer, windowed
-from ._split_weight import split
+from ._binding import namespace
+from ._call import SCRATCH, Described, describes
+from ._parameters import windowed
+from ._split_weight import check_split, split
 
 __getattr__ = namespace("depthwise_conv2d").__getattr__
 
 
-@binds("depthwise_conv2d.forward")
-def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    x, w, b, m, *parts = inputs
-    params = windowed("gg_depthwise_conv2d_t", x.shape[1:3], w.shape[:2], attributes, channels=w.shape[2])
-    memory = scratch_pointer(scratch, lib.gg_depthwise_conv2d_forward_scratch_bytes(params))
-    for x_n, y_n, mask_n in samples(x, *outputs):
-        lib.gg_depthwise_conv2d_forward(
-            params,
-            pointer("int8_t", x_n),
-            pointer("int8_t", w),
-            pointer("int32_t", b),
-            pointer("float", m),
-            *split(w, *parts),
-            pointer("int8_t", y_n),
-            pointer("uint8_t", mask_n),
-            memory,
-        )
+@describes("depthwise_conv2d.forward", sampled="x y mask", check=check_split)
+def _forward(t: Any, **attributes: Any) -> Described:
+    sizes = {"channels": t.w.shape[2]}
+    struct = windowed("gg_depthwise_conv2d_t", t.x.shape[1:3], t.w.shape[:2], attributes, sizes)
+    return struct, "x", "w", "b", "m", *split(t), "y", "mask", SCRATCH
 
 
-@binds("depthwise_conv2d.vjp_x")
-def _vjp_x(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    g, w, dx0, *parts = inputs
-    params = windowed("gg_depthwise_conv2d_t", attributes["in_hw"], w.shape[:2], attributes, channels=w.shape[2])
-    memory = scratch_pointer(scratch, lib.gg_depthwise_conv2d_vjp_x_scratch_bytes(params))
-    for g_n, dx0_n, dx_n in samples(g, dx0, outputs[0]):
-        lib.gg_depthwise_conv2d_vjp_x(
-            params,
-            pointer("float", g_n),
-            pointer("int8_t", w),
-            pointer("float", dx0_n),
-            *split(w, *parts),
-            pointer("float", dx_n),
-            memory,
-        )
+@describes("depthwise_conv2d.vjp_x", sampled="g dx0 dx", check=check_split)
+def _vjp_x(t: Any, **attributes: Any) -> Described:
+    sizes = {"channels": t.w.shape[2]}
+    struct = windowed("gg_depthwise_conv2d_t", attributes["in_hw"], t.w.shape[:2], attributes, sizes)
+    return struct, "g", "w", "dx0", *split(t), "dx", SCRATCH
 
 
-@binds("depthwise_conv2d.vjp_w")
-def _vjp_w(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    g, x, start, channels = inputs
-    (dw,) = outputs
-    if channels is not None:
-        check_channels(channels, g.shape[3])
-    params = windowed("gg_depthwise_conv2d_t", x.shape[1:3], attributes["kernel"], attributes, channels=x.shape[3])
-    memory = scratch_pointer(scratch, lib.gg_depthwise_conv2d_vjp_w_scratch_bytes(params))
-    for g_n, x_n in samples(g, x):
-        lib.gg_depthwise_conv2d_vjp_w(
-            params,
-            pointer("float", g_n),
-            g.shape[3],
-            pointer("int8_t", x_n),
-            pointer("int32_t", channels),
-            pointer("float", start),
-            pointer("float", dw),
-            memory,
-        )
-        start = dw
+def _check_slice(operands: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+    """The channels that x keeps are channels of g: C would read outside g."""
+    if operands["channels"] is not None:
+        check_channels(operands["channels"], operands["g"].shape[3])
+
+
+@describes("depthwise_conv2d.vjp_w", sampled="g x", chained="dw0=dw", check=_check_slice)
+def _vjp_w(t: Any, **attributes: Any) -> Described:
+    sizes = {"channels": t.x.shape[3]}
+    struct = windowed("gg_depthwise_conv2d_t", t.x.shape[1:3], attributes["kernel"], attributes, sizes)
+    return struct, "g", t.g.shape[3], "x", "channels", "dw0", "dw", SCRATCH

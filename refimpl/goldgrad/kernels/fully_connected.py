@@ -2,62 +2,32 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
-from ._binding import binds, ffi, lib, namespace, pointer, samples, scratch_pointer
-from ._split_weight import split
+from ._binding import namespace
+from ._call import SCRATCH, Described, Struct, describes
+from ._parameters import codes
+from ._split_weight import check_split, split
 
 __getattr__ = namespace("fully_connected").__getattr__
 
 
-def _params(in_c: int, out_c: int, **attributes: int) -> Any:
-    return ffi.new("gg_fully_connected_t *", {"in_c": in_c, "out_c": out_c, "lo": -128, "hi": 127, **attributes})
+def _params(in_c: int, out_c: int, **attributes: int) -> Struct:
+    return Struct("gg_fully_connected_t", {"in_c": in_c, "out_c": out_c, **codes(attributes)})
 
 
-@binds("fully_connected.forward")
-def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: int) -> None:
-    x, w, b, m, *parts = inputs
-    params = _params(w.shape[1], w.shape[0], **attributes)
-    memory = scratch_pointer(scratch, lib.gg_fully_connected_forward_scratch_bytes(params))
-    for x_n, y_n, mask_n in samples(x, *outputs):
-        lib.gg_fully_connected_forward(
-            params,
-            pointer("int8_t", x_n),
-            pointer("int8_t", w),
-            pointer("int32_t", b),
-            pointer("float", m),
-            *split(w, *parts),
-            pointer("int8_t", y_n),
-            pointer("uint8_t", mask_n),
-            memory,
-        )
+@describes("fully_connected.forward", sampled="x y mask", check=check_split)
+def _forward(t: Any, **attributes: int) -> Described:
+    struct = _params(t.w.shape[1], t.w.shape[0], **attributes)
+    return struct, "x", "w", "b", "m", *split(t), "y", "mask", SCRATCH
 
 
-@binds("fully_connected.vjp_x")
-def _vjp_x(inputs: Any, outputs: Any, scratch: Any, in_shape: Any = None) -> None:
-    g, w, dx0, *parts = inputs
-    params = _params(w.shape[1], w.shape[0])
-    memory = scratch_pointer(scratch, lib.gg_fully_connected_vjp_x_scratch_bytes(params))
-    for g_n, dx0_n, dx_n in samples(g, dx0, outputs[0]):
-        lib.gg_fully_connected_vjp_x(
-            params,
-            pointer("float", g_n),
-            pointer("int8_t", w),
-            pointer("float", dx0_n),
-            *split(w, *parts),
-            pointer("float", dx_n),
-            memory,
-        )
+@describes("fully_connected.vjp_x", sampled="g dx0 dx", check=check_split)
+def _vjp_x(t: Any, in_shape: Any = None) -> Described:
+    return _params(t.w.shape[1], t.w.shape[0]), "g", "w", "dx0", *split(t), "dx", SCRATCH
 
 
-@binds("fully_connected.vjp_w")
-def _vjp_w(inputs: Any, outputs: Any, scratch: Any, **attributes: int) -> None:
-    g, x, start = inputs
-    (dw,) = outputs
-    params = _params(x[0].size, g.shape[1], **attributes)
-    memory = scratch_pointer(scratch, lib.gg_fully_connected_vjp_w_scratch_bytes(params))
-    for g_n, x_n in samples(g, x):
-        lib.gg_fully_connected_vjp_w(
-            params, pointer("float", g_n), pointer("int8_t", x_n), pointer("float", start), pointer("float", dw), memory
-        )
-        start = dw
+@describes("fully_connected.vjp_w", sampled="g x", chained="dw0=dw")
+def _vjp_w(t: Any, **attributes: int) -> Described:
+    return _params(prod(t.x.shape[1:]), t.g.shape[1], **attributes), "g", "x", "dw0", "dw", SCRATCH

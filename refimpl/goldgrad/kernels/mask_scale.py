@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._binding import binds, lib, namespace, pixels, pointer
+from ._binding import namespace
+from ._call import Described, describes
+from ._parameters import pixels
 
 __getattr__ = namespace("mask_scale").__getattr__
 
 
-@binds("mask_scale.forward")
-def _forward(inputs: Any, outputs: Any, scratch: Any) -> None:
-    gy, mask, m = inputs
-    lib.gg_mask_scale_forward(
-        pixels(gy),
-        gy.shape[-1],
-        pointer("float", gy),
-        pointer("uint8_t", mask),
-        pointer("float", m),
-        pointer("float", outputs[0]),
-    )
+@describes("mask_scale.forward")
+def _forward(t: Any) -> Described:
+    return pixels(t.gy), t.gy.shape[-1], "gy", "mask", "m", "g"

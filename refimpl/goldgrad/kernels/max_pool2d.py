@@ -4,35 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._binding import binds, lib, namespace, pointer, samples, windowed
+from ._binding import namespace
+from ._call import Described, Struct, describes
+from ._parameters import windowed
 
 __getattr__ = namespace("max_pool2d").__getattr__
 
 
-@binds("max_pool2d.forward")
-def _forward(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    (x,) = inputs
-    params = windowed("gg_max_pool2d_t", x.shape[1:3], attributes["kernel"], attributes, channels=x.shape[3])
-    for x_n, y_n, mask_n, index_n in samples(x, *outputs):
-        lib.gg_max_pool2d_forward(
-            params,
-            pointer("int8_t", x_n),
-            pointer("int8_t", y_n),
-            pointer("uint8_t", mask_n),
-            pointer("uint8_t", index_n),
-        )
+def _params(in_hw: Any, channels: int, attributes: dict[str, Any]) -> Struct:
+    return windowed(
+        "gg_max_pool2d_t", in_hw, attributes["kernel"], attributes, {"channels": channels}, names=("lo", "hi")
+    )
 
 
-@binds("max_pool2d.vjp_x")
-def _vjp_x(inputs: Any, outputs: Any, scratch: Any, **attributes: Any) -> None:
-    gy, index, mask, dx0 = inputs
-    params = windowed("gg_max_pool2d_t", attributes["in_hw"], attributes["kernel"], attributes, channels=gy.shape[3])
-    for gy_n, index_n, mask_n, dx0_n, dx_n in samples(gy, index, mask, dx0, outputs[0]):
-        lib.gg_max_pool2d_vjp_x(
-            params,
-            pointer("float", gy_n),
-            pointer("uint8_t", index_n),
-            pointer("uint8_t", mask_n),
-            pointer("float", dx0_n),
-            pointer("float", dx_n),
-        )
+@describes("max_pool2d.forward", sampled="x y mask index")
+def _forward(t: Any, **attributes: Any) -> Described:
+    return _params(t.x.shape[1:3], t.x.shape[3], attributes), "x", "y", "mask", "index"
+
+
+@describes("max_pool2d.vjp_x", sampled="gy index mask dx0 dx")
+def _vjp_x(t: Any, **attributes: Any) -> Described:
+    return _params(attributes["in_hw"], t.gy.shape[3], attributes), "gy", "index", "mask", "dx0", "dx"

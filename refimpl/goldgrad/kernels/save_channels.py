@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..ops.save_channels import check_channels
-from ._binding import binds, lib, namespace, pixels, pointer
+from ._binding import namespace
+from ._call import Described, describes
+from ._parameters import pixels
 
 __getattr__ = namespace("save_channels").__getattr__
 
 
-@binds("save_channels.forward")
-def _forward(inputs: Any, outputs: Any, scratch: Any) -> None:
-    x, channels = inputs
-    check_channels(channels, x.shape[-1])  # C would read outside x
-    lib.gg_save_channels_forward(
-        pixels(x),
-        x.shape[-1],
-        channels.size,
-        pointer("int8_t", x),
-        pointer("int32_t", channels),
-        pointer("int8_t", outputs[0]),
-    )
+def _check(operands: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+    """C would read outside x."""
+    check_channels(operands["channels"], operands["x"].shape[-1])
+
+
+@describes("save_channels.forward", check=_check)
+def _forward(t: Any) -> Described:
+    return pixels(t.x), t.x.shape[-1], t.channels.shape[0], "x", "channels", "y"

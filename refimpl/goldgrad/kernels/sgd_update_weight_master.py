@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._binding import binds, lib, namespace, pointer
+from ._binding import namespace
+from ._call import Described, describes
 from ._weight_slice import weight_slice
 
 __getattr__ = namespace("sgd_update_weight_master").__getattr__
 
 
-@binds("sgd_update_weight_master.update")
-def _update(inputs: Any, outputs: Any, scratch: Any) -> None:
-    w, dw, q, lr, master, channels = inputs
-    lib.gg_sgd_update_weight_master_update(
-        weight_slice(w, channels),
-        pointer("int8_t", w),
-        pointer("float", dw),
-        pointer("float", q),
-        pointer("float", lr),
-        pointer("float", master),
-        pointer("int32_t", channels),
-        pointer("int8_t", outputs[0]),
-        pointer("float", outputs[1]),
-    )
+@describes("sgd_update_weight_master.update")
+def _update(t: Any) -> Described:
+    return weight_slice(t.w, t.channels), "w", "dw", "q", "lr", "master", "channels", "w_new", "master_new"

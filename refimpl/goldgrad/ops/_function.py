@@ -17,7 +17,7 @@ import numpy as np
 
 Shape = tuple[int, ...]
 DTYPE_NAMES = {np.dtype(name).str: name for name in ("int8", "uint8", "int32", "float32")}
-"""The types of the operators' arrays; looked up because asking NumPy for a name takes longer than a small kernel."""
+"""The types of the operators' arrays, by NumPy's short names, which tell byte orders apart."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,16 @@ class Type:
     @staticmethod
     def of(array: Any) -> Type:
         """The type of a NumPy array."""
-        return Type(array.shape, DTYPE_NAMES.get(array.dtype.str) or str(array.dtype))
+        return _type(array.shape, array.dtype)
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@lru_cache(maxsize=4096)
+def _type(shape: Shape, dtype: Any) -> Type:
+    """Remembered: to make a type takes longer than a small kernel."""
+    return Type(shape, DTYPE_NAMES.get(dtype.str) or str(dtype))
 
 
 @dataclass(frozen=True)
