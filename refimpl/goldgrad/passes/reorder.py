@@ -21,6 +21,7 @@ from itertools import count
 
 from ..graph import Graph
 from ..memory.demand import Demand, counted, demands, profile
+from ..memory.liveness import lasting
 from ..rules import rule
 
 STATES = 20_000
@@ -60,7 +61,7 @@ class _Search:
     def __init__(self, graph: Graph, asked: Sequence[Demand]) -> None:
         self.graph, self.asked = graph, asked
         self.size = counted(graph)
-        self.kept = set(graph.kept)
+        self.kept = lasting(graph)
         maker = {name: i for i, node in enumerate(graph.nodes) for name in node.results}
         self.readers = dict.fromkeys(self.size, 0)
         for i, demand in enumerate(asked):
