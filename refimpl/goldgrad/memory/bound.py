@@ -8,6 +8,7 @@ from ..composites import unfold
 from ..graph import Graph
 from ..rules import rule
 from .demand import Demand, counted
+from .liveness import lasting
 
 
 @rule("MEM-S8")
@@ -21,7 +22,7 @@ def bound_of_any_order(graph: Graph, asked: Sequence[Demand]) -> int:
     size = counted(graph)
     before, after = _ancestors(graph), _descendants(graph)
     maker = {name: i for i, node in enumerate(graph.nodes) for name in node.results}
-    kept, bound = set(graph.kept), 0
+    kept, bound = lasting(graph), 0
     readers: dict[str, int] = dict.fromkeys(size, 0)
     for i, demand in enumerate(asked):
         for name in demand.reads:
@@ -50,7 +51,7 @@ def floor(graph: Graph, fed: Collection[str] = ()) -> int:
     """
     graph = unfold(graph)
     size = {name: nbytes for name, nbytes in counted(graph).items() if name not in fed}
-    kept, nodes = set(graph.kept), graph.nodes
+    kept, nodes = lasting(graph), graph.nodes
     maker = {name: i for i, node in enumerate(nodes) for name in node.results}
     read = {name for node in nodes for name in node.operands}
     start = sum(nbytes for name, nbytes in size.items() if name not in maker and (name in read or name in kept))

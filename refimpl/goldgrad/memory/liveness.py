@@ -44,3 +44,9 @@ def lives(graph: Graph) -> Mapping[str, Life]:
     for name in graph.kept:
         last[name] = end
     return {name: Life(first[name], last.get(name, first[name])) for name in graph.tensors}
+
+
+@rule("INP-S1")
+def lasting(graph: Graph) -> set[str]:
+    """The tensors that live to the end, whatever the order: what is kept, and from outside what may be read again."""
+    return {name for name, life in lives(graph).items() if life.last == len(graph.nodes)}

@@ -73,9 +73,9 @@ def blocks(graph: Graph, asked: Sequence[Demand], shares: Mapping[str, str]) -> 
         chains[name] = chain
     made = list[Block]()
     for chain in {id(chain): chain for chain in chains.values()}.values():
-        spans, last = [], -2
-        for name in chain:
-            first, last = max(life[name].first, last + 1), min(life[name].last, end)
+        spans, last = [], -1
+        for name in chain:  # what is there before the first node is there at it
+            first, last = max(life[name].first, last + 1), min(max(life[name].last, 0), end)
             if first <= last:
                 spans.append(Span(first, last, size[name]))
         made.append(Block(dict.fromkeys(chain, 0), tuple(spans), max(_align(graph, name) for name in chain)))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..errors import GoldgradError, show
+from ..errors import GoldgradError, require, show
 from ..graph import Graph, validate
 from ..passes import OPTIONS, PASSES, SEQUENCE
 from ..passes.reorder import STATES, order
@@ -15,7 +15,7 @@ from .bound import bound_of_any_order, floor
 from .demand import Profile, counted, demands, fed_samples, profile
 from .liveness import Life, lives
 from .offsets import TRIES, place
-from .scratch import scratch_name
+from .scratch import scratch_bytes, scratch_name
 from .sharing import Placement, check_placement, placed_bytes
 
 CHOICES = (*PASSES, "reorder", "in-place")
@@ -101,9 +101,9 @@ class Plan:
 
     def live_at(self, time: int) -> Iterator[Entry]:
         """What lies in the arena while a node runs; of two that share a place, the operand."""
-        sharing = {result for result in self.profile.shares if lives(self.graph)[result].first == time}
         for entry in self.entries:
-            if max(entry.life.first, 0) <= time <= entry.life.last and entry.name not in sharing:
+            takes_a_place = entry.name in self.profile.shares and entry.life.first == time
+            if max(entry.life.first, 0) <= time <= entry.life.last and not takes_a_place:
                 yield entry
 
     @rule("MEM-S10")
@@ -156,6 +156,22 @@ def chosen_passes(without: Collection[str], also: Collection[str] = ()) -> tuple
     return tuple(name for name in (*SEQUENCE, "reorder", "in-place") if name in wanted or name in also)
 
 
+@rule("MEM-C1")
+def check_plan(graph: Graph, placement: Placement) -> None:
+    """Raise unless a placement is legal, has all that counts, and puts next values where their parameters lie."""
+    check_placement(graph, placement)
+    scratch = [scratch_name(node) for node in graph.nodes if scratch_bytes(graph, node)]
+    for name in (*counted(graph), *scratch):
+        require(name in placement, "MEM-C1", f"{name} has no place in the arena", "give it an offset")
+    for old, new in graph.updates.items():
+        require(
+            placement[old] == placement[new],
+            "MEM-C1",
+            f"{new} lies at {placement[new]} and {old}, whose next value it is, at {placement[old]}",
+            "give both one offset, and run the update after the last reader of the old value",
+        )
+
+
 @rule("MEM-S5", "MEM-S7")
 def plan(
     graph: Graph,
@@ -183,5 +199,5 @@ def plan(
     validate(graph)
     asked = demands(graph, in_place)
     placement = place(graph, asked, tries, seconds)
-    check_placement(graph, placement)
+    check_plan(graph, placement)
     return Plan(graph, placement, passes, profile(graph, asked), bound, floor(whole, fed_samples(graph)))

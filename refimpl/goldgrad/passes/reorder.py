@@ -21,6 +21,7 @@ from itertools import count
 
 from ..graph import Graph
 from ..memory.demand import Demand, counted, demands, profile
+from ..memory.liveness import lasting
 from ..rules import rule
 
 STATES = 20_000
@@ -60,7 +61,7 @@ class _Search:
     def __init__(self, graph: Graph, asked: Sequence[Demand]) -> None:
         self.graph, self.asked = graph, asked
         self.size = counted(graph)
-        self.kept = set(graph.kept)
+        self.kept = lasting(graph)
         maker = {name: i for i, node in enumerate(graph.nodes) for name in node.results}
         self.readers = dict.fromkeys(self.size, 0)
         for i, demand in enumerate(asked):
@@ -77,6 +78,10 @@ class _Search:
             for j in _bits(waits):
                 self.after[j].append(i)
         self.all = (1 << len(graph.nodes)) - 1
+
+    def is_legal(self) -> bool:
+        """Whether the graph's own order is one: an update may stand before a reader of the old value."""
+        return not any(waits >> i for i, waits in enumerate(self.before))
 
     def start(self) -> _State:
         live = sum(nbytes for name, nbytes in self.size.items() if self._from_outside(name))
@@ -177,11 +182,12 @@ def order(graph: Graph, in_place: bool = True, states: int = STATES) -> Ordering
 def _unproved(
     search: _Search, graph: Graph, asked: Sequence[Demand], deepest: _State, bound: int, looked: int
 ) -> Ordering:
-    """The best of three orders: greedy from the start, greedy from where the search got to, and the given one."""
+    """The best of up to three orders: greedy from the start, greedy from where the search got to, the given one."""
     found = min((search.greedy(state) for state in (search.settle(search.start()), deepest)), key=lambda s: s.peak)
-    given = profile(graph, asked).peak
-    if given <= found.peak:
-        return Ordering(graph, given, bound, looked)
+    if search.is_legal():
+        given = profile(graph, asked).peak
+        if given <= found.peak:
+            return Ordering(graph, given, bound, looked)
     return Ordering(search.graph_of(found), found.peak, bound, looked)
 
 
