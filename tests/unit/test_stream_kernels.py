@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldgrad.composites.rows import span
-from goldgrad.kernels._binding import window
+from goldgrad.kernels._parameters import window
 from goldgrad.kernels._library import ffi, lib
 from goldgrad.ops._window import Window
 
