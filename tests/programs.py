@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from goldgrad import kernels
+from goldgrad.board.host import HostProgram
 from goldgrad.codegen import generate
-from goldgrad.codegen.host import HostProgram
 from goldgrad.interpreter import Provider, run
 from goldgrad.memory.plan import Plan
 from goldgrad.training import Session

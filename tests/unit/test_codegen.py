@@ -13,10 +13,10 @@ import programs
 import tiny_model
 from goldgrad import paths
 from goldgrad.board.errors import BuildError
+from goldgrad.board.host import HostProgram
 from goldgrad.board.toolchain import STRICT, find_toolchain, host_toolchains
 from goldgrad.codegen import generate
 from goldgrad.codegen._text import Names, number
-from goldgrad.codegen.host import HostProgram
 from goldgrad.errors import GoldgradError
 from goldgrad.memory.plan import plan
 from goldgrad.models import architecture

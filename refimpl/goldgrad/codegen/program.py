@@ -22,8 +22,6 @@ from ._memory import Memory
 from ._rows import rows
 from ._text import array, called, comment, header_of, initializer, params_of
 
-VERSION = 1
-"""GG_PROGRAM_VERSION of renode/firmware/program.h."""
 KINDS = {"input": "GG_INPUT", "rate": "GG_RATE"}
 
 ScratchOf = Callable[[KernelCall], int]
@@ -209,7 +207,7 @@ class _Program:
         yield ""
         scratch = ("scratch", self.scratch) if self.scratch else ("NULL", 0)
         yield "const gg_program_t gg_program = {"
-        yield f'    {VERSION}, "{self.graph.name} {self.session.scheme.name}",'
+        yield f'    GG_PROGRAM_VERSION, "{self.graph.name} {self.session.scheme.name}",'
         yield f"    buffers, {count},"
         yield f"    regions, {len(self.graph.nodes)},"
         yield f"    arena, {self.plan.arena_bytes},"

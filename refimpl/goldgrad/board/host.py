@@ -15,10 +15,10 @@ import numpy as np
 from cffi import FFI
 
 from .. import paths
-from ..board.errors import BuildError
-from ..board.toolchain import STRICT, Toolchain, host_toolchains
 from ..numerics import Array
 from ..rules import rule
+from .errors import BuildError
+from .toolchain import STRICT, Toolchain, host_toolchains
 
 FLAGS = ("-fPIC", "-fno-sanitize=undefined")
 MARKS = "\nvoid gg_mark(int32_t region) { (void)region; }\n"
