@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -166,17 +167,25 @@ def test_plans_that_no_program_can_follow():
 
 
 @mark.rules("PROG-S6")
-def test_every_node_is_marked_once_a_step_in_order():
-    session = Session(tiny_model.model(), FULL)
+def test_every_node_is_a_region_and_marked_as_often_as_it_runs():
+    """A composite's nodes one by one: a row or a channel at a time."""
+    model = architecture("mcunet-5fps").model()
+    session = Session(model, named(model, "49kb"))
     planned = plan(session.graph)
     text = generate(session, planned)
-    step = text[text.index("void gg_program_step") : text.index("static const gg_buffer_t")]
-    marks = re.findall(r"gg_mark\((\w+)\);(?:\s+(node_\d+)\(\);)?", step)
-    assert marks == [*((str(i), f"node_{i}") for i in range(len(planned.graph.nodes))), ("GG_BETWEEN", "")]
-    regions = text[text.index("gg_region_t regions") :]
-    assert [line.split('"')[1] for line in regions.splitlines()[1 : len(planned.graph.nodes) + 1]] == [
-        node.results[0] for node in planned.graph.nodes
-    ]
+    nodes = [part for node in planned.graph.nodes for part in (node.body or (node,))]
+    table = text[text.index("gg_region_t regions") :]
+    regions = [re.findall(r'"([^"]*)"', line) for line in table.splitlines()[1 : len(nodes) + 1]]
+    assert [region[:2] for region in regions] == [[node.results[0], node.function] for node in nodes]
+    program = HostProgram(text)
+    assert not programs.differences(session, planned, samples(model.graph, 1), program)
+    runs = Counter(program.marks())
+    assert sorted(set(runs) - {-1}) == list(range(len(nodes)))
+    assert runs[-1] == 1
+    by_name = {node.results[0]: runs[i] for i, node in enumerate(nodes)}
+    assert by_name["classifier.y"] == 1
+    assert by_name["conv00.y"] == 64, "rows"
+    assert by_name["conv39.y.grad"] == 576, "channels"
 
 
 @mark.parametrize(

@@ -21,8 +21,12 @@ from .errors import BuildError
 from .toolchain import STRICT, Toolchain, host_toolchains
 
 FLAGS = ("-fPIC", "-fno-sanitize=undefined")
-MARKS = "\nvoid gg_mark(int32_t region) { (void)region; }\n"
-"""The host counts nothing."""
+MARKS = """
+int32_t gg_marks[1 << 16];
+uint32_t gg_mark_count;
+void gg_mark(int32_t region) { gg_marks[gg_mark_count++ & 0xffff] = region; }
+"""
+"""The host counts no instructions, but remembers which regions it went through."""
 
 
 class HostProgram:
@@ -31,7 +35,7 @@ class HostProgram:
     def __init__(self, source: str, toolchain: Toolchain | None = None) -> None:
         """Compile and load ``source``; the compiler's first complaint is a :class:`BuildError`."""
         self._ffi = FFI()
-        self._ffi.cdef(_declarations())
+        self._ffi.cdef(_declarations() + "extern int32_t gg_marks[65536]; extern uint32_t gg_mark_count;")
         with tempfile.TemporaryDirectory(prefix="goldgrad-") as folder:
             library = compile_library(source, Path(folder), toolchain)
             self._lib: Any = self._ffi.dlopen(str(library))  # it stays when its file is gone
@@ -51,6 +55,12 @@ class HostProgram:
             if size:
                 self._ffi.memmove(address, b"\xa5" * size, size)
         self._lib.gg_program_init()
+
+    def marks(self) -> list[int]:
+        """The regions that were marked since it was last asked, up to 65,536."""
+        count = min(int(self._lib.gg_mark_count), 1 << 16)
+        self._lib.gg_mark_count = 0
+        return list(self._ffi.unpack(self._lib.gg_marks, count))
 
     def write(self, name: str, value: Array) -> None:
         """Fill a buffer with an array of its bytes."""

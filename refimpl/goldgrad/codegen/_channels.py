@@ -65,6 +65,7 @@ class _Writer:
         """Copies, the call, and copies back, for one channel."""
         function, types, attributes = list(self.calls())[i]
         expressions = {}
+        yield f"{indent}{self.memory.mark(part.node)}"
         for piece in part.operands:
             yield from self._take(i, part, piece, indent)
             expressions[piece.name] = self._operand(i, part, piece)

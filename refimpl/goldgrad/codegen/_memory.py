@@ -8,6 +8,7 @@ from ..composites import KINDS
 from ..graph import Graph, Node, Tensor
 from ..memory.plan import Plan
 from ..memory.scratch import scratch_name
+from ..rules import rule
 from ._text import CTYPES, Names
 
 
@@ -19,6 +20,8 @@ class Memory:
         self.graph: Graph = plan.graph
         self.names = Names()
         self.inner: Mapping[str, Tensor] = {t.name: t for node in self.graph.nodes for t in node.inner}
+        self.regions = [part for node in self.graph.nodes for part in (node.body or (node,))]
+        """What instructions are counted for: every node, those of composites one by one."""
         self.local: dict[str, str] = {}
         """Inner tensors of the node that is being written, where they have a place of their own."""
 
@@ -28,6 +31,11 @@ class Memory:
     def at(self, offset: int, dtype: str) -> str:
         """Bytes of the arena as elements of a type."""
         return f"(({CTYPES[dtype]} *)(void *)(arena + {offset}))"
+
+    @rule("PROG-S6")
+    def mark(self, node: Node) -> str:
+        """The statement that begins a node's region."""
+        return f"gg_mark({next(i for i, other in enumerate(self.regions) if other is node)});"
 
     def scratch_of(self, node: Node) -> int:
         """Offset of a composite's scratch."""

@@ -96,6 +96,7 @@ class _Writer:
         """A row of all results of a pipeline."""
         s, names = self.schedule, self.memory.names
         members = s.members(pipeline)
+        yield f"{INDENT}{self.memory.mark(s.parts[members[0]])}"
         for name in (n for i in members for n in s.parts[i].results if n in s.bands):
             held, spelled = self.layout[name][1].shape[1], names[name]
             size = self._row_bytes(name)
@@ -106,6 +107,8 @@ class _Writer:
             yield f"{INDENT}    first_{spelled} += gone;"
             yield f"{INDENT}}}"
         for i in members:
+            if i != members[0]:
+                yield f"{INDENT}{self.memory.mark(s.parts[i])}"
             yield from self._part(i)
 
     def _part(self, i: int) -> Iterator[str]:

@@ -158,6 +158,7 @@ class _Program:
         self.memory.local = {t.name: self.memory.at(base + offsets[t.name], t.type.dtype) for t in node.inner}
         for number, part in enumerate(node.body):
             yield from comment(self.memory.brief(part), "    ")
+            yield f"    {self.memory.mark(part)}"
             yield from self._call(part, number)
         self.memory.local = {}
 
@@ -183,8 +184,9 @@ class _Program:
 
     def _step(self) -> Iterator[str]:
         yield "void gg_program_step(void) {"
-        for number in range(len(self.graph.nodes)):
-            yield f"    gg_mark({number});"
+        for number, node in enumerate(self.graph.nodes):
+            if not node.body:
+                yield f"    {self.memory.mark(node)}"
             yield f"    node_{number}();"
         yield "    gg_mark(GG_BETWEEN);"
         yield "}"
@@ -200,19 +202,25 @@ class _Program:
         yield "};"
         yield ""
         yield "static const gg_region_t regions[] = {"
-        for node in self.graph.nodes:
+        for node in self.memory.regions:
             name = node.results[0]
-            yield f'    {{"{name}", "{node.function}", "{name.partition(".")[0]}"}},'
+            yield f'    {{"{name}", "{node.function}", "{self._layer(node)}"}},'
         yield "};"
         yield ""
         scratch = ("scratch", self.scratch) if self.scratch else ("NULL", 0)
         yield "const gg_program_t gg_program = {"
         yield f'    GG_PROGRAM_VERSION, "{self.graph.name} {self.session.scheme.name}",'
         yield f"    buffers, {count},"
-        yield f"    regions, {len(self.graph.nodes)},"
+        yield f"    regions, {len(self.memory.regions)},"
         yield f"    arena, {self.plan.arena_bytes},"
         yield f"    {scratch[0]}, {scratch[1]},"
         yield "};"
+
+    @staticmethod
+    def _layer(node: Node) -> str:
+        """The stem of the layer's tensors; of a gradient that of the layer that it goes through."""
+        weight = node.operand("w") if "w" in node.definition.inputs else None
+        return (weight or node.results[0]).partition(".")[0]
 
     def buffers(self) -> Iterator[tuple[str, str]]:
         """What the host may touch between steps, with its kind."""
