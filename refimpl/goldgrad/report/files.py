@@ -15,3 +15,10 @@ def write_json(path: Path, content: object) -> None:
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise GoldgradError(f"the result cannot be written ({error}); name another file") from None
+
+
+def check_writable(*files: Path | None) -> None:
+    """Raise before anything is computed if a file to be written is a folder."""
+    for file in files:
+        if file is not None and file.is_dir():
+            raise GoldgradError(f"{file} is a folder; name a file")
