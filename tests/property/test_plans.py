@@ -9,19 +9,9 @@ from hypothesis import strategies as st
 import arena
 import streams
 from goldgrad import kernels
-from goldgrad.errors import ConstraintError
 from goldgrad.interpreter import reference, run, run_in_arena
-from goldgrad.memory.plan import CHOICES, Plan, check_plan, plan
-from goldgrad.memory.sharing import check_placement, placed_bytes
-from goldgrad.models import architecture
-from goldgrad.models.synthetic import samples
+from goldgrad.memory.plan import CHOICES, plan
 from goldgrad.optimizers import OPTIMIZERS
-from goldgrad.passes import PASSES
-from goldgrad.passes.reorder import reorder
-from goldgrad.random import Stream
-from goldgrad.schemes import named, names
-from goldgrad.training import Session
-import graphs
 
 mark = pytest.mark
 EXAMPLES = settings.default.max_examples // 2
