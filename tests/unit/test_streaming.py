@@ -500,7 +500,7 @@ def test_depthwise_convolution_on_its_own_map(case, call):
     legal = [{result: operand} for result, operand in sorted(legal_pairs(graph, block))]
     assert {y: "x"} in legal  # and on a kernel of no fewer pixels than the result, which is cut alike
     assert {y: "layer0.b"} not in legal
-    assert len(np.unique(values[y])) > 10, "not all is clamped"
+    assert len(np.unique(values[y])) > 6, "not all is clamped"
     for shared in ({}, *legal):
         assert streams.same(streams.run_alone(graph, block, values, streams.CALLS[call], shared), values)
     kernel, stride, (height, width) = case[1], case[2], graph["x"].type.shape[1:3]
