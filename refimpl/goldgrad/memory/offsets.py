@@ -159,16 +159,16 @@ class Packing:
             offsets = self.place(order)
             if not best_order or self.height(offsets) < self.height(best):
                 best, best_order = offsets, order
-        order = best_order
+        order, offsets = best_order, best
         for _ in range(tries):
             if self.height(best) <= enough:
                 break
-            order = self._lift(order, self.place(order), random)
+            order = self._lift(order, offsets, random)
             offsets = self.place(order)
             if self.height(offsets) <= self.height(best):
                 best, best_order = offsets, order
             elif random.random() < 0.1:
-                order = best_order
+                order, offsets = best_order, best
         return best
 
     def _lift(self, order: Sequence[int], offsets: Sequence[int], random: Random) -> list[int]:
