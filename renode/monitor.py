@@ -12,8 +12,9 @@ import System
 
 clr.AddReference("System.Net.Sockets")
 from Antmicro.Renode.Core import EmulationManager
-from Antmicro.Renode.Logging import Logger
-from Antmicro.Renode.Peripherals.CPU import HaltReason
+from Antmicro.Renode.Logging import Logger, LogLevel
+from Antmicro.Renode.Peripherals.CPU import ExternalMmuPosition, ExternalMmuResult, HaltReason
+from Antmicro.Renode.Peripherals.Miscellaneous import ExternalMmuBase
 from System.Net.Sockets import TcpClient
 from System.Threading import AutoResetEvent
 
@@ -21,6 +22,15 @@ FIRMWARE = -2
 LR, R0 = 14, 0
 POLL_MS = 20
 """How often the budget is looked at."""
+
+READ, WRITE, EXECUTE = 1, 2, 4
+RIGHTS = (
+    (0x00200000, 0x00300000, READ | EXECUTE),  # flash
+    (0x20000000, 0x20050000, READ | WRITE),  # DTCM, SRAM1, SRAM2
+    (0x40000000, 0x40080000, READ | WRITE),  # peripherals
+    (0xE000E000, 0xE000F000, READ | WRITE),  # system control space
+)
+"""What may be touched, as in firmware/mpu.c: Renode's MPU lets privileged code have everything between its regions."""
 
 
 class Watch(object):
@@ -38,6 +48,15 @@ class Watch(object):
         self.cpu.AddHook(bus.GetSymbolAddress("gg_board_wait"), lambda cpu, pc: self.hold("WAIT"))
         self.cpu.AddHook(bus.GetSymbolAddress("gg_board_halt"), lambda cpu, pc: self.hold("HALT"))
         self.cpu.Halted += self.on_halted
+        self.faulted = None
+        self.cpu.EnableExternalWindowMmu(ExternalMmuPosition.BeforeInternal)
+        for start, end, rights in RIGHTS:
+            window = self.cpu.AcquireExternalMmuWindow(privilege(READ | WRITE | EXECUTE))
+            self.cpu.SetMmuWindowStart(window, start)
+            self.cpu.SetMmuWindowEnd(window, end)
+            self.cpu.SetMmuWindowAddend(window, 0)
+            self.cpu.SetMmuWindowPrivileges(window, privilege(rights))
+        self.cpu.AddHookOnMmuFault(self.on_fault)
         machine["sysbus.usart3"].CharReceived += lambda byte: self.text.append(chr(byte))
 
     def on_mark(self, cpu, pc):
@@ -51,6 +70,21 @@ class Watch(object):
         executed = int(self.cpu.ExecutedInstructions)
         self.counts[self.region] = self.counts.get(self.region, 0) + max(0, executed - self.base)
         self.base = max(executed, self.base)
+
+    def on_fault(self, address, access, window, is_first):
+        """Stop for good where an access breaks RIGHTS.
+
+        Only when the access is tried again, behind the first full report of it, has the CPU the PC of its instruction.
+        """
+        if is_first:
+            return ExternalMmuResult.Fault
+        if self.faulted == address:
+            what = "%s at 0x%08X by 0x%08X" % (access, address, self.cpu.PC.RawValue)
+            Logger.LogAs(self.cpu, LogLevel.Error, "goldgrad: " + what)
+            while True:
+                self.hold("FAULT")
+        self.faulted = address
+        return ExternalMmuResult.NoFault
 
     def hold(self, stop):
         """Keep the CPU before the instruction that it has come to."""
@@ -134,6 +168,10 @@ def mc_gg_serve(port):
             send(stream, "ok\n")
         elif command == "text":
             send(stream, " ".join("%d" % ord(c) for c in watch.text) + "\n")
+
+
+def privilege(rights):
+    return System.Enum.ToObject(clr.GetClrType(ExternalMmuBase.Privilege), rights)
 
 
 def send(stream, text):

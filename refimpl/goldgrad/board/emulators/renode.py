@@ -23,7 +23,7 @@ from ... import paths
 from ...rules import rule
 from ..elf import Elf
 from ..errors import EmulatorDied
-from ..memory_map import FLASH, FLASH_AXI
+from ..memory_map import BELOW_STACK, FLASH
 from ..program import FIRMWARE
 from . import Emulator, Fault, Run, Stop
 from ._blocks import count_instructions
@@ -33,6 +33,7 @@ START_SECONDS = 60.0
 GRACE_SECONDS = 20.0
 """An answer may come so much later than it has to."""
 
+FORBIDDEN = re.compile(r"goldgrad: (?P<access>\w+) at 0x(?P<address>[0-9A-F]+) by 0x(?P<pc>[0-9A-F]+)")
 STRAY = re.compile(r"\[cpu: 0x(?P<pc>[0-9A-F]+)\] (Read|Write)\w+ (from|to) non existing peripheral at 0x(?P<address>[0-9A-F]+)")
 ABORT = re.compile(r"\[ERROR\] cpu: (?P<what>.*)")
 
@@ -138,6 +139,16 @@ class Renode(Emulator):
         """What Renode's log says since it was last read."""
         new = self._said()[self._seen :]
         self._seen += len(new)
+        if found := FORBIDDEN.search(new):
+            address, pc = int(found["address"], 16), int(found["pc"], 16)
+            below = address in BELOW_STACK
+            if found["access"] == "Execute":
+                what = "execution outside flash"
+            elif below:
+                what = "stack overflow"
+            else:
+                what = "write to flash" if address in FLASH else "access outside the memory map"
+            return Fault(what, pc, lr, address, is_stack_overflow=below)
         if stray := STRAY.search(new):
             return Fault("access outside the memory map", int(stray["pc"], 16), 0, int(stray["address"], 16))
         if abort := ABORT.search(new):
