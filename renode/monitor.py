@@ -3,9 +3,9 @@
 Renode reads this with an interpreter of its own (IronPython 2.7) and makes a command ``name`` of every ``mc_name``.
 
 The hooks run in the CPU's thread, between two instructions, and at a stop the thread stays in one until it is told to
-go on: so counts are exact there, nothing has to be paused, and a run has no race with the next command.
+go on: so counts are exact there, nothing has to be paused, and no run races with the command after it.
 """
-# ruff: noqa: F821, UP, D103
+# ruff: noqa: E402, F821, PLW0108, PLW0603, UP004, UP031  (Python 2, and names that Renode defines)
 
 import clr
 import System
@@ -19,9 +19,9 @@ from System.Net.Sockets import TcpClient
 from System.Threading import AutoResetEvent
 
 FIRMWARE = -2
-LR, R0 = 14, 0
+R0, LR = 0, 14
 POLL_MS = 20
-"""How often the budget is looked at."""
+"""How often budget and time are looked at."""
 
 READ, WRITE, EXECUTE = 1, 2, 4
 RIGHTS = (
@@ -34,21 +34,21 @@ RIGHTS = (
 
 
 class Watch(object):
-    """Follows one run of the firmware after the other."""
+    """Follows the firmware from one stop to the next."""
 
     def __init__(self, machine, mark_instructions):
-        bus = machine["sysbus"]
-        self.bus, self.cpu = bus, machine["sysbus.cpu"]
-        self.region, self.counts, self.base = FIRMWARE, {}, 0
+        """Set the hooks; ``mark_instructions`` are those of gg_mark, which count for no region."""
+        self.bus, self.cpu = machine["sysbus"], machine["sysbus.cpu"]
         self.mark_instructions = mark_instructions
+        self.region, self.counts, self.counted = FIRMWARE, {}, 0
         self.stop, self.stopped, self.go = None, AutoResetEvent(False), AutoResetEvent(False)
         self.is_held = self.is_pausing = self.is_dead = False
-        self.text = []
-        self.cpu.AddHook(bus.GetSymbolAddress("gg_mark"), self.on_mark)
-        self.cpu.AddHook(bus.GetSymbolAddress("gg_board_wait"), lambda cpu, pc: self.hold("WAIT"))
-        self.cpu.AddHook(bus.GetSymbolAddress("gg_board_halt"), lambda cpu, pc: self.hold("HALT"))
-        self.cpu.Halted += self.on_halted
         self.faulted = None
+        self.text = []
+        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_mark"), self.on_mark)
+        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_wait"), lambda cpu, pc: self.hold("WAIT"))
+        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_halt"), lambda cpu, pc: self.hold("HALT"))
+        self.cpu.Halted += self.on_halted
         self.cpu.EnableExternalWindowMmu(ExternalMmuPosition.BeforeInternal)
         for start, end, rights in RIGHTS:
             window = self.cpu.AcquireExternalMmuWindow(privilege(READ | WRITE | EXECUTE))
@@ -57,34 +57,40 @@ class Watch(object):
             self.cpu.SetMmuWindowAddend(window, 0)
             self.cpu.SetMmuWindowPrivileges(window, privilege(rights))
         self.cpu.AddHookOnMmuFault(self.on_fault)
-        machine["sysbus.usart3"].CharReceived += lambda byte: self.text.append(chr(byte))
+        machine["sysbus.usart3"].CharReceived += lambda byte: self.text.append(byte)
 
     def on_mark(self, cpu, pc):
-        """Close a region and begin the next behind gg_mark, which counts for none."""
-        self.close_region()
-        self.base += self.mark_instructions
+        """Begin a region behind gg_mark."""
+        self.count()
+        self.counted += self.mark_instructions
         region = int(cpu.GetRegister(R0).RawValue)
         self.region = region - (1 << 32) if region >> 31 else region
 
-    def close_region(self):
+    def count(self):
+        """Give the region what was executed since the last time; nothing inside gg_mark, which is paid for already."""
         executed = int(self.cpu.ExecutedInstructions)
-        self.counts[self.region] = self.counts.get(self.region, 0) + max(0, executed - self.base)
-        self.base = max(executed, self.base)
+        self.counts[self.region] = self.counts.get(self.region, 0) + max(0, executed - self.counted)
+        self.counted = max(executed, self.counted)
 
     def on_fault(self, address, access, window, is_first):
-        """Stop for good where an access breaks RIGHTS.
+        """Stop where an access breaks RIGHTS.
 
-        Only when the access is tried again, behind the first full report of it, has the CPU the PC of its instruction.
+        Only when the access is tried again, after it was reported in full, does the CPU have the PC of its instruction.
         """
         if is_first:
             return ExternalMmuResult.Fault
         if self.faulted == address:
-            what = "%s at 0x%08X by 0x%08X" % (access, address, self.cpu.PC.RawValue)
-            Logger.LogAs(self.cpu, LogLevel.Error, "goldgrad: " + what)
-            while True:
-                self.hold("FAULT")
+            what = "goldgrad: %s at 0x%08X by 0x%08X" % (access, address, self.cpu.PC.RawValue)
+            Logger.LogAs(self.cpu, LogLevel.Error, what)
+            self.hold("FAULT")
         self.faulted = address
         return ExternalMmuResult.NoFault
+
+    def on_halted(self, arguments):
+        """Renode gave up; its log says why."""
+        if arguments.Reason == HaltReason.Abort:
+            self.is_dead, self.stop = True, "FAULT"
+            self.stopped.Set()
 
     def hold(self, stop):
         """Keep the CPU before the instruction that it has come to."""
@@ -94,13 +100,8 @@ class Watch(object):
         self.stopped.Set()
         self.go.WaitOne()
 
-    def on_halted(self, arguments):
-        if arguments.Reason == HaltReason.Abort:
-            self.is_dead, self.stop = True, "FAULT"
-            self.stopped.Set()
-
     def run(self, seconds, budget):
-        """Go on to the next stop: WAIT, HALT, FAULT, TIME or BUDGET."""
+        """Go on until the next stop: WAIT, HALT, FAULT, TIME or BUDGET."""
         emulation = EmulationManager.Instance.CurrentEmulation
         start, end = int(self.cpu.ExecutedInstructions), System.DateTime.UtcNow.AddSeconds(seconds)
         self.stop = "FAULT" if self.is_dead else None
@@ -121,34 +122,37 @@ class Watch(object):
             self.is_pausing = True
             emulation.PauseAll()
             self.is_pausing = False
-        self.close_region()
+        self.count()
         Logger.Flush()
         return self.stop
 
     def take(self):
-        """Give the counts by region since they were last taken."""
+        """Give the counts since they were last taken, as region:count."""
         counts, self.counts = self.counts, {}
-        return sorted((region, count) for region, count in counts.items() if count)
+        return " ".join("%d:%d" % pair for pair in sorted(counts.items()) if pair[1])
 
 
 watch = None
 
 
 def mc_gg_watch(mark_instructions):
+    """Begin, at reset."""
     global watch
     watch = Watch(self.Machine, int(mark_instructions))
 
 
 def mc_gg_run(seconds, budget):
+    """Run, and print why it ended."""
     print(watch.run(float(seconds), int(budget)))
 
 
 def mc_gg_counts():
-    print(" ".join("%d:%d" % pair for pair in watch.take()))
+    """Print instructions by region since the last time."""
+    print(watch.take())
 
 
 def mc_gg_serve(port):
-    """Obey the program that listens on ``port`` of this machine, until it goes."""
+    """Obey the program that listens on ``port`` of this machine, until it goes (goldgrad/board/emulators/renode.py)."""
     stream = TcpClient("127.0.0.1", int(port)).GetStream()
     while True:
         words = read_line(stream).split()
@@ -157,29 +161,31 @@ def mc_gg_serve(port):
         command, numbers = words[0], words[1:]
         if command == "run":
             stop = watch.run(float(numbers[0]), int(numbers[1]))
-            pc, lr = int(watch.cpu.PC.RawValue), int(watch.cpu.GetRegister(LR).RawValue)
-            counts = " ".join("%d:%d" % pair for pair in watch.take())
-            send(stream, "%s %d %d %d %s\n" % (stop, watch.region, pc, lr, counts))
+            pc, lr = watch.cpu.PC.RawValue, watch.cpu.GetRegister(LR).RawValue
+            send(stream, "%s %d %d %d %s\n" % (stop, watch.region, pc, lr, watch.take()))
         elif command == "read":
             data = watch.bus.ReadBytes(int(numbers[0]), int(numbers[1]))
             stream.Write(data, 0, data.Length)
         elif command == "write":
             watch.bus.WriteBytes(read_exactly(stream, int(numbers[1])), int(numbers[0]))
-            send(stream, "ok\n")
+            send(stream, "\n")
         elif command == "text":
-            send(stream, " ".join("%d" % ord(c) for c in watch.text) + "\n")
+            send(stream, " ".join(str(byte) for byte in watch.text) + "\n")
 
 
 def privilege(rights):
+    """Rights as Renode has them."""
     return System.Enum.ToObject(clr.GetClrType(ExternalMmuBase.Privilege), rights)
 
 
 def send(stream, text):
+    """Write a line."""
     data = System.Text.Encoding.ASCII.GetBytes(text)
     stream.Write(data, 0, data.Length)
 
 
 def read_line(stream):
+    """Read one, without its end; nothing at the end of the stream."""
     found = []
     while True:
         byte = stream.ReadByte()
@@ -189,6 +195,7 @@ def read_line(stream):
 
 
 def read_exactly(stream, count):
+    """Read ``count`` bytes."""
     data, at = System.Array.CreateInstance(System.Byte, count), 0
     while at < count:
         at += stream.Read(data, at, count - at)

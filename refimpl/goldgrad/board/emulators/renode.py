@@ -8,6 +8,7 @@ is read after every run.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 from ... import paths
 from ...rules import rule
@@ -34,7 +35,7 @@ GRACE_SECONDS = 20.0
 """An answer may come so much later than it has to."""
 
 FORBIDDEN = re.compile(r"goldgrad: (?P<access>\w+) at 0x(?P<address>[0-9A-F]+) by 0x(?P<pc>[0-9A-F]+)")
-STRAY = re.compile(r"\[cpu: 0x(?P<pc>[0-9A-F]+)\] (Read|Write)\w+ (from|to) non existing peripheral at 0x(?P<address>[0-9A-F]+)")
+STRAY = re.compile(r"\[cpu: 0x(?P<pc>[0-9A-F]+)\] \w+ (from|to) non existing peripheral at 0x(?P<address>[0-9A-F]+)")
 ABORT = re.compile(r"\[ERROR\] cpu: (?P<what>.*)")
 
 
@@ -60,7 +61,7 @@ class Renode(Emulator):
         """Start Renode and wait until it has loaded the platform and ``elf``."""
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-renode-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self._stream: BinaryIO | None = None
+        self._stream: io.BufferedRWPair | None = None
         self._socket: socket.socket | None = None
         self._region, self._seen = FIRMWARE, 0
         try:
@@ -70,8 +71,10 @@ class Renode(Emulator):
             raise
 
     def _start(self, elf: Elf) -> None:
-        # Names without spaces and the like: Renode's command line has rules of its own for them.
-        shutil.copytree(paths.data("renode"), self._folder / "board", ignore=shutil.ignore_patterns("firmware", "suites"))
+        board = self._folder / "board"  # a path that needs no quotes: Renode has rules of its own for them
+        board.mkdir()
+        for name in ("goldgrad.resc", "stm32f746.repl", "monitor.py"):
+            shutil.copy(paths.data("renode") / name, board)
         (self._folder / "program.elf").symlink_to(elf.path.resolve())
         mark = elf.symbol("gg_mark")
         with socket.create_server(("127.0.0.1", 0)) as server:
