@@ -12,6 +12,8 @@ from ._version import __version__
 from .errors import GoldgradError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated board.")
+app.add_typer(board, name="board")
 
 
 def main() -> None:
@@ -91,3 +93,32 @@ def graph(
     if dot and svg:
         raise GoldgradError("--dot and --svg cannot both be; choose one")
     print(text(model, scheme, stage, "dot" if dot else "svg" if svg else None, weights), end="")
+
+
+@app.command()
+def doctor() -> None:
+    """Which compilers and emulators are here, and which of them are used; exit code 3 if the board cannot be run."""
+    from .board.doctor import report
+
+    text, complete = report()
+    print(text)
+    raise typer.Exit(0 if complete else 3)
+
+
+@board.command()
+def measure(
+    elf: Annotated[Path, typer.Argument(help="A linked ELF for Cortex-M, with symbols.")],
+    function: Annotated[str, typer.Option(help="The function to call.")],
+    arguments: Annotated[Path | None, typer.Option(help="TOML: an [[argument]] table a parameter.")] = None,
+    budget: Annotated[int, typer.Option(help="Instructions that it may take.")] = 1_000_000_000,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """Instructions and stack high-water of one call of a function of anybody's firmware."""
+    from .board.elf import Elf
+    from .board.function import measure_function, read_arguments
+    from .report.files import write_json
+
+    cost = measure_function(Elf.read(elf), function, read_arguments(arguments) if arguments else [], budget)
+    print(f"{cost.function}: {cost.instructions:,} instructions, {cost.stack:,} bytes of stack")
+    if json:
+        write_json(json, cost.as_json())

@@ -3,8 +3,8 @@
 A rule is a heading ``### ID: Title`` under specs/, and the text below it.  It is
 
 - *implemented* where Python under refimpl/ names it in code: ``@rule("ID")``, the rule of a constraint that is
-  raised, or a row of an alias table.  A rule marked ``[kernel]`` binds kernels alone: there, naming it in a C file
-  or in the script that builds them counts;
+  raised, or a row of an alias table.  A rule marked ``[kernel]`` binds kernels or firmware alone: there, naming it in
+  a C file or in the script that builds them counts;
 - *promised* where a header under kernels_c/include/ names it;
 - *tested* where a test carries it: ``@pytest.mark.rules("ID")``.
 
@@ -111,6 +111,9 @@ def scan(root: Path) -> Spec:
     for path in sorted(root.glob("kernels_c/**/*")):
         if path.suffix in {".h", ".c", ".S", ".py"}:
             _scan_c(spec, root, path)
+    for path in sorted(root.glob("renode/**/*")):
+        if path.suffix in {".h", ".c", ".ld"}:
+            _scan_c(spec, root, path)
     for path in sorted(root.glob("tests/**/*.py")):
         _scan_test(spec, root, path)
     spec.bound.intersection_update(spec.functions)
@@ -127,7 +130,7 @@ def faults(spec: Spec) -> list[str]:
     for rule in spec.rules.values():
         kernel = "[kernel]" in rule.marks
         if kernel and not spec.in_c[rule.id] + spec.promised[rule.id]:
-            found.append(f"{rule.id} is implemented nowhere ({rule.place}); name it in kernels_c/ where it is kept")
+            found.append(f"{rule.id} is implemented nowhere ({rule.place}); name it in C where it is kept")
         if not kernel and not spec.implemented[rule.id]:
             found.append(f'{rule.id} is implemented nowhere ({rule.place}); put @rule("{rule.id}") where it is')
         header = rule.page.replace("-", "_")

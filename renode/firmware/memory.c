@@ -1,6 +1,6 @@
 /*
- * The functions that compilers call on their own: there is no C library.  Compiled with -fno-builtin, or each loop would
- * become a call of itself.  A word at a time where both sides are aligned alike.
+ * The functions that compilers call on their own: there is no C library (BOARD-S6).  Compiled with -fno-builtin, or
+ * each loop would become a call of itself.  A word at a time where both sides are aligned alike.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,9 +1,12 @@
-/* From reset to gg_main: FPU, stacks, data, paint, MPU. */
+/* From reset to gg_main: FPU, stacks, data, paint, MPU (BOARD-M2). */
 #include <stddef.h>
 
 #include "board.h"
 #include "mailbox.h"
 
+#ifndef GG_STACK_BYTES
+#define GG_STACK_BYTES 8192 /* ABI-M3 bounds what kernels use; a multiple of 8 */
+#endif
 #define HANDLER_STACK_WORDS 80
 #define EXCEPTIONS (16 + 98) /* the core's and the STM32F746's */
 
@@ -12,6 +15,7 @@
  * one is full can still be handled.
  */
 static uint64_t handler_stack[HANDLER_STACK_WORDS / 2];
+__attribute__((section(".bss.gg_stack"), used)) static uint64_t stack[GG_STACK_BYTES / 8];
 
 void gg_reset(void);
 _Noreturn void gg_start(void);

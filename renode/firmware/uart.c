@@ -1,6 +1,6 @@
 /*
- * Text on USART3, which a NUCLEO-F746ZG's ST-LINK shows as a serial port: PD8, 115200 baud, from the 16 MHz on which the
- * chip starts.  Every wait has an end: where no USART answers, the text is lost and the program goes on.
+ * Text on USART3 (BOARD-S5), which a NUCLEO-F746ZG's ST-LINK shows as a serial port: PD8, 115200 baud, from the 16 MHz
+ * on which the chip starts.  Every wait has an end: where no USART answers, the text is lost and the program goes on.
  */
 #include <stdbool.h>
 
@@ -51,7 +51,7 @@ void gg_uart_hex(const char *label, uint32_t value) {
     put(' ');
     gg_uart_text(label);
     put('=');
-    for (int32_t shift = 28; shift >= 0; shift -= 4) {
-        put("0123456789abcdef"[value >> shift & 15U]);
+    for (uint32_t digits = 8; digits > 0; --digits) {
+        put("0123456789abcdef"[value >> (4U * (digits - 1U)) & 15U]);
     }
 }

@@ -14,7 +14,7 @@ from ..numerics import Array
 from ..rules import rule
 from .elf import Elf
 from .emulators import Emulator, Fault, Run, Stop, find_emulator
-from .errors import BoardError, EmulatorDied, FirmwareError, Hang, StackOverflow, Trap, WrongImage
+from .errors import EmulatorDied, FirmwareError, Hang, StackOverflow, Trap, WrongImage
 from .memory_map import BELOW_STACK, FLASH
 from .program import Buffer, Program
 
@@ -29,7 +29,9 @@ BUDGET = 20_000_000_000
 SECONDS = 900.0
 
 EXCEPTIONS = {3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault"}
-IACCVIOL, DACCVIOL, MSTKERR, UNDEFINSTR, INVSTATE, NOCP = 1 << 0, 1 << 1, 1 << 4, 1 << 16, 1 << 17, 1 << 19
+IACCVIOL, DACCVIOL, MSTKERR, MMARVALID, BFARVALID = 1 << 0, 1 << 1, 1 << 4, 1 << 7, 1 << 15
+UNDEFINSTR, INVSTATE, NOCP = 1 << 16, 1 << 17, 1 << 19
+"""Bits of CFSR (Arm DDI 0403, B3.2.15)."""
 
 
 class Board:
@@ -123,7 +125,11 @@ class Board:
         return self._words(20, 1)[0]
 
     def _go(self) -> None:
-        run = self.emulator.run(self._budget, self._seconds)
+        try:
+            run = self.emulator.run(self._budget, self._seconds)
+        except EmulatorDied as died:
+            where = "" if died.region is None else f", in {self.program.region_name(died.region)}"
+            raise EmulatorDied(f"{self.program.name}: {died}{where}; run it again, or on another emulator") from None
         self.instructions = Counter(run.instructions)
         if run.stop is Stop.WAIT:
             if self._words(8, 1)[0] != READY:
@@ -163,13 +169,16 @@ class Board:
             what = "undefined instruction"
         else:
             what = f"{EXCEPTIONS.get(exception, f'exception {exception}')}, HFSR {hfsr:#010x}"
-        return Fault(what, pc, lr, address, cfsr, is_stack_overflow=overflow)
+        valid = cfsr & (MMARVALID | BFARVALID)
+        return Fault(what, pc or None, lr or None, address if valid else None, cfsr, is_stack_overflow=overflow)
 
     @rule("BOARD-C2", "BOARD-C3")
     def _error(self, fault: Fault, number: int) -> FirmwareError:
         region = self.program.region_name(number)
         known = {"address": fault.address, "CFSR": fault.cfsr, "PC": fault.pc, "LR": fault.lr}
-        details = [f"{name} {value:#010x}{self._place(name, value)}" for name, value in known.items() if value]
+        details = [
+            f"{name} {value:#010x}{self._place(name, value)}" for name, value in known.items() if value is not None
+        ]
         kind = StackOverflow if fault.is_stack_overflow else Trap
         remedy = "give it more stack, or use less" if fault.is_stack_overflow else "look at the code at PC"
         return kind(f"{self._who}: {fault.what} in {region} ({', '.join(details)}); {remedy}", region)
@@ -182,6 +191,3 @@ class Board:
 def buffers(program: Program, kind: str) -> list[Buffer]:
     """The buffers of one kind: input, rate, output or parameter."""
     return [buffer for buffer in program.buffers if buffer.kind == kind]
-
-
-__all__ = ["Board", "BoardError", "buffers"]

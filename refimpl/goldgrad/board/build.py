@@ -20,7 +20,7 @@ from .errors import BuildError, DoesNotFit
 from .memory_map import LINKER_NAMES
 from .toolchain import BOARD, STRICT, Toolchain, find_toolchain
 
-OVERFLOW = re.compile(r"region [`'](?P<region>\w+)'?:? overflowed by (?P<bytes>\d+) bytes")
+OVERFLOW = re.compile(r"region [`'](?P<region>\w+)'?:? overflowed by (?P<bytes>\d+) bytes?")
 """Both linkers say so: GNU ld of a region in the end, lld of every section that no longer fits."""
 
 
@@ -34,7 +34,7 @@ def build(
 ) -> Elf:
     """Compile and link ``sources`` with the portable kernels and the firmware into ``target``.
 
-    ``flags`` are for the program's own sources, ``stack_bytes`` is the stack's room if not the linker script's.
+    ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB).
     A listing of what lies where is written beside it, as ``.map``.  Errors: :class:`BuildError` with the compiler's
     first complaint, :class:`DoesNotFit` with the regions that overflow.
     """
@@ -44,18 +44,16 @@ def build(
     include = f"-I{firmware}"
     jobs: list[tuple[Path, tuple[str, ...]]] = [(source, (include, *flags)) for source in sources]
     jobs += [(source, ()) for source in sorted((kernels / "src" / "portable").glob("*.c"))]
-    jobs += [
-        (source, (include, "-fno-builtin") if source.stem == "memory" else (include,))
-        for source in sorted(firmware.glob("*.c"))
-    ]
+    peculiar = {"memory": ("-fno-builtin",), "startup": (f"-DGG_STACK_BYTES={stack_bytes}",) if stack_bytes else ()}
+    jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
     folder = target.parent / "objects"
     folder.mkdir(parents=True, exist_ok=True)
     common = hashlib.sha256()
     for header in sorted(set(headers)):
         common.update(header.read_bytes())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda job: _compile(toolchain, *job, folder, common.hexdigest()), jobs))
-    _link(toolchain, objects, firmware / "stm32f746.ld", target, stack_bytes)
+        objects = list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder, common.hexdigest()), jobs))
+    _link(toolchain, objects, firmware / "stm32f746.ld", target)
     elf = Elf.read(target)
     target.with_suffix(".map").write_text(listing(elf))
     return elf
@@ -71,16 +69,16 @@ def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: P
     part = target.with_suffix(f".{os.getpid()}.part.o")
     run = toolchain.run(*arguments, "-c", source, "-o", part)
     if run.returncode:
-        raise BuildError(f"{toolchain.name} refuses {source.name}: {_complaint(run.stderr)}; correct it, or its generator")
+        raise BuildError(
+            f"{toolchain.name} refuses {source.name}: {_complaint(run.stderr)}; correct it, or its generator"
+        )
     part.replace(target)
     return target
 
 
 @rule("BOARD-M1")
-def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path, stack_bytes: int | None) -> None:
-    arguments = ["-nostdlib", "-static", "-Wl,--gc-sections", f"-Wl,-T,{script}"]
-    if stack_bytes is not None:
-        arguments.append(f"-Wl,--defsym=gg_stack_bytes={stack_bytes}")
+def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path) -> None:
+    arguments = ["-nostdlib", "-static", "-Wl,--gc-sections", "-Wl,-e,gg_reset", f"-Wl,-T,{script}"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
     run = toolchain.run(*arguments, *objects, *libraries, "-o", target)
     overflows: dict[str, int] = {}
@@ -97,7 +95,9 @@ def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path,
 
 def _complaint(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return next((line for line in lines if "error" in line), lines[0] if lines else "no reason given")
+    telling = [line for line in lines if "error:" in line or "undefined" in line]
+    said = [line for line in telling if not line.startswith("collect2")] or telling or lines or ["no reason given"]
+    return said[0]
 
 
 def listing(elf: Elf) -> str:

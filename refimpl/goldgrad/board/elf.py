@@ -86,7 +86,11 @@ class Elf:
             raise WrongImage(f"{path} has no symbols; link it without stripping")
         symbols = {}
         for s in table.iter_symbols():
-            if s.name and s["st_shndx"] != "SHN_UNDEF" and s["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE"):
+            if (
+                s.name
+                and s["st_shndx"] != "SHN_UNDEF"
+                and s["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE")
+            ):
                 is_function = s["st_info"]["type"] == "STT_FUNC"
                 symbols[s.name] = Symbol(s.name, s["st_value"] & ~int(is_function), s["st_size"], is_function)
         sections = tuple(
@@ -110,7 +114,7 @@ class Elf:
         """``count`` bytes at ``address`` as they are in the file."""
         for segment in self.segments:
             start = address - segment.address
-            if 0 <= start and start + count <= len(segment.data):
+            if start >= 0 and start + count <= len(segment.data):
                 return segment.data[start : start + count]
         raise WrongImage(f"{self.path} holds nothing at {address:#010x}; build it anew")
 
@@ -166,5 +170,5 @@ def _check_core(path: Path, file: ELFFile) -> None:
     architecture, profile = values.get("TAG_CPU_ARCH", 13), values.get("TAG_CPU_ARCH_PROFILE", ord("M"))
     is_v7m = architecture == 10 and profile == ord("M")
     if architecture not in ARCHITECTURES and not is_v7m:
-        core = values.get("TAG_CPU_NAME") or f"Arm architecture {architecture}, profile {chr(profile)}"
-        raise WrongImage(f"{path} is for {str(core).lower()}, not for {CORE}; {REMEDY}")
+        core = values.get("TAG_CPU_NAME") or f"{architecture}, profile {chr(profile)}"
+        raise WrongImage(f"{path} is for Arm architecture {core}, not for {CORE}; {REMEDY}")

@@ -17,7 +17,7 @@ class BuildError(BoardError):
     """A compiler is missing, or refuses the program."""
 
 
-class DoesNotFit(BoardError):  # noqa: N818  (what it says)
+class DoesNotFit(BoardError):
     """A region of the board's memory overflows; ``regions`` gives for each by how many bytes."""
 
     def __init__(self, message: str, regions: Mapping[str, int]) -> None:
@@ -25,15 +25,15 @@ class DoesNotFit(BoardError):  # noqa: N818  (what it says)
         self.regions = dict(regions)
 
 
-class WrongImage(BoardError):  # noqa: N818
+class WrongImage(BoardError):
     """A file that is no ELF, or an ELF for another core, or without the firmware."""
 
 
-class EmulatorMissing(BoardError):  # noqa: N818
+class EmulatorMissing(BoardError):
     """The emulator asked for is not installed."""
 
 
-class EmulatorDied(BoardError):  # noqa: N818
+class EmulatorDied(BoardError):
     """The emulator ended, or stopped answering, before it had to; in ``region`` if that is known."""
 
     region: int | None = None

@@ -88,7 +88,7 @@ def sram_of(elf: Elf, stack: int) -> Sram:
 
 @rule("MEAS-S3")
 def measure(board: Board, steps: int = 1, before: Callable[[int], None] | None = None) -> Measurement:
-    """Run ``steps`` training steps, calling ``before(i)`` ahead of step i to fill its inputs, and say what they cost."""
+    """Run ``steps`` training steps and say what they cost; ``before(i)`` fills the inputs of step i."""
     counts: Counter[int] = Counter()
     for i in range(steps):
         if before:

@@ -2,12 +2,12 @@
 
 An emulator is given an :class:`~goldgrad.board.elf.Elf` and stands at reset, the ELF in flash.  ``run`` goes on from
 where it stands until the firmware waits for a command (the first instruction of ``gg_board_wait``, not yet executed),
-stops for good (that of ``gg_board_halt``), or something ends it from outside.  Between runs ``read`` and ``write`` reach
-all memory of :mod:`~goldgrad.board.memory_map`.  What a backend owes:
+stops for good (that of ``gg_board_halt``), or something ends it from outside.  Between runs ``read`` and ``write``
+reach all memory of :mod:`~goldgrad.board.memory_map`.  What a backend owes:
 
 - every instruction between two stops is counted once, one that an IT block skips too, for the region of the last mark;
   those of ``gg_mark`` itself are not counted at all (MEAS-S1, MEAS-S2).  ``gg_mark`` gets the region in R0, stores it
-  in the mailbox, and reads byte region + 2 of flash by its only load: whatever a backend can see, it can see the region;
+  in the mailbox, and reads byte region + 2 of flash by its only load: whatever a backend sees, it sees the region;
 - the first instruction of ``gg_board_wait`` counts when it is left, not when it is reached;
 - a write to flash, an access outside the map and a stack that leaves RAM end the run: as ``Stop.FAULT`` where the
   emulator finds it by its own means, as ``Stop.HALT`` where the firmware's MPU does and its handler fills the mailbox;
@@ -27,6 +27,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import ClassVar, Self
 
+from ...rules import rule
 from ..elf import Elf
 from ..errors import BoardError, EmulatorMissing
 
@@ -46,13 +47,13 @@ class Stop(Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What went wrong, and where as far as is known: 0 is unknown."""
+    """What went wrong, and where as far as is known."""
 
     what: str
-    pc: int = 0
-    lr: int = 0
-    address: int = 0
-    cfsr: int = 0
+    pc: int | None = None
+    lr: int | None = None
+    address: int | None = None
+    cfsr: int | None = None
     is_stack_overflow: bool = False
 
 
@@ -122,6 +123,7 @@ def backend(name: str) -> type[Emulator]:
     return found
 
 
+@rule("BOARD-C5")
 def find_emulator(name: str | None = None) -> type[Emulator]:
     """The emulator called ``name``, or the first that is here; :class:`EmulatorMissing` says what to install."""
     reasons = []

@@ -7,6 +7,7 @@ no USART3: the firmware finds none, and says nothing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import mmap
 import shutil
@@ -26,6 +27,7 @@ from . import Emulator, Run, Stop
 from ._gdb import Remote
 
 COMMAND = "qemu-system-arm"
+MACHINE = "mps2-an500"
 PLUGIN = "qemu_plugin.c"
 SP, PC, XPSR = 13, 15, 25
 THUMB = 1 << 24
@@ -43,8 +45,8 @@ class Qemu(Emulator):
         """Whether QEMU is here, knows the machine, and its plugin can be compiled."""
         if not shutil.which(COMMAND):
             return f"{COMMAND} is not on PATH; install qemu-system-arm"
-        if "mps2-an500" not in _says("-machine", "help"):
-            return f"{COMMAND} has no machine mps2-an500; install version 7.2 or later"
+        if MACHINE not in _says("-machine", "help"):
+            return f"{COMMAND} has no machine {MACHINE}; install version 7.2 or later"
         if native_library(PLUGIN) is None:
             return "there is no compiler for its plugin; install gcc or ziglang"
         return None
@@ -82,7 +84,7 @@ class Qemu(Emulator):
             f"base={FLASH.start}",
             f"regions={self._regions}",
         ]
-        command = [COMMAND, "-machine", "mps2-an500", "-display", "none", "-serial", "none", "-monitor", "none"]
+        command = [COMMAND, "-machine", MACHINE, "-display", "none", "-serial", "none", "-monitor", "none"]
         command += ["-gdb", "stdio", "-S", "-plugin", ",".join(plugin)]
         command += ["-device", f"loader,file={flash},addr={FLASH.start:#x},force-raw=on"]
         with (self._folder / "stderr").open("wb") as stderr:
@@ -138,10 +140,8 @@ class Qemu(Emulator):
     def _died(self) -> EmulatorDied:
         status = "stopped answering"
         if self._process:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 status = f"ended with {self._process.wait(timeout=0.5)}"
-            except subprocess.TimeoutExpired:
-                pass
         said = (self._folder / "stderr").read_text(errors="replace").strip().splitlines()
         reason = f": {said[0]}" if said else ""
         region = self._state()[3] if self._map else FIRMWARE

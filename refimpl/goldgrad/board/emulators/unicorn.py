@@ -1,9 +1,9 @@
 """Unicorn: the embedded default, from PyPI; it runs in this process.
 
 Unicorn tells of every block of code that it is about to run: each is decoded once, and its instructions are counted
-every time.  (Its hook for single instructions leaves out those that an IT block skips, and its hooks for reads can spoil
-the state of an IT block.)  A small C function counts where this machine has a compiler; the same in Python, ten times
-slower, where it has none.
+every time.  (Its hook for single instructions leaves out those that an IT block skips, and its hooks for reads can
+spoil the state of an IT block.)  A small C function counts where this machine has a compiler; the same in Python, many
+times slower, where it has none.
 
 Faults come from the rights of pages.  The system control space is plain memory: the firmware's MPU is set up and does
 nothing.  UART registers are real enough to catch the text.
@@ -14,17 +14,18 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from ...rules import rule
 from ..elf import Elf
 from ..errors import EmulatorDied
 from ..memory_map import BELOW_STACK, FLASH, FLASH_AXI, PERIPHERALS, RAM, SYSTEM
 from ..native import native_library
-from ..program import BETWEEN, FIRMWARE
+from ..program import FIRMWARE
 from . import Emulator, Fault, Run, Stop
 from ._blocks import count_instructions
 
@@ -32,6 +33,8 @@ USART3_ISR, USART3_TDR, TXE = 0x481C, 0x4828, 1 << 7
 """Offsets among the peripherals."""
 FIRST = FIRMWARE
 """The lowest number of a region."""
+SLICE = 100_000_000
+"""Instructions between looks at the clock."""
 
 
 class Unicorn(Emulator):
@@ -59,7 +62,9 @@ class Unicorn(Emulator):
         self._sp, self._lr, self._pc = UC_ARM_REG_SP, UC_ARM_REG_LR, UC_ARM_REG_PC
         self._const = unicorn_const
         self._flash = ctypes.create_string_buffer(elf.flash().ljust(FLASH.size, b"\xff"), FLASH.size)
-        uc = Uc(unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS, UC_CPU_ARM_CORTEX_M7)
+        uc = Uc(
+            unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS, UC_CPU_ARM_CORTEX_M7
+        )
         self._uc: Any = uc
         read_only = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
         read_write = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_WRITE
@@ -77,7 +82,7 @@ class Unicorn(Emulator):
         library = native_library("unicorn_counter.c") if native else None
         regions = elf.word(elf.symbol("gg_program").address + 20)
         arguments = (uc, self._flash, mark.address, mark.address + mark.size, tuple(stops), regions)
-        self._counter: _Counter = _InC(library, *arguments) if library else _InPython(*arguments)
+        self._counter: _InC | _InPython = _InC(library, *arguments) if library else _InPython(*arguments)
         stack, reset = (int.from_bytes(self._flash.raw[at : at + 4], "little") for at in (0, 4))
         uc.reg_write(self._sp, stack)
         self._at = reset
@@ -104,19 +109,25 @@ class Unicorn(Emulator):
 
         if self._fault:
             return Run(Stop.FAULT, {}, self._counter.region, self._fault)
-        self._counter.begin(budget)
-        stop = Stop.TIME
-        try:
-            self._uc.emu_start(self._at | 1, 0xFFFF_FFFF, timeout=int(seconds * 1e6))
-        except UcError as error:
-            self._fault = self._fault or self._trap(error)
-            stop = Stop.FAULT
-        pc = self._uc.reg_read(self._pc)
-        if self._counter.exhausted:
-            stop = Stop.BUDGET
-        elif stop is not Stop.FAULT:
-            stop = self._stops.get(pc, Stop.TIME)
-        self._at = pc
+        deadline = time.monotonic() + seconds
+        stop: Stop | None = None
+        while stop is None:
+            self._counter.begin(min(budget, SLICE))
+            try:
+                self._uc.emu_start(self._at | 1, 0xFFFF_FFFF)
+            except UcError as error:
+                self._fault = self._fault or self._trap(error)
+                stop = Stop.FAULT
+            self._at = self._uc.reg_read(self._pc)
+            budget -= SLICE
+            if stop is None and not self._counter.exhausted:
+                stop = self._stops.get(self._at)
+                if stop is None:
+                    raise EmulatorDied(f"unicorn stopped at {self._at:#010x} for no reason; try another emulator")
+            elif stop is None and budget <= 0:
+                stop = Stop.BUDGET
+            elif stop is None and time.monotonic() > deadline:
+                stop = Stop.TIME
         return Run(stop, self._counter.take(), self._counter.region, self._fault)
 
     def close(self) -> None:
@@ -153,21 +164,8 @@ class Unicorn(Emulator):
         return Fault("undefined instruction or exception", self._uc.reg_read(self._pc), self._uc.reg_read(self._lr))
 
 
-class _Counter(Protocol):
-    """Counts blocks by region."""
-
-    region: int
-    exhausted: bool
-
-    def begin(self, budget: int) -> None:
-        """Before each run."""
-
-    def take(self) -> dict[int, int]:
-        """What was counted since it was last asked."""
-
-
 class _InPython:
-    """Counts in a Python callback a block."""
+    """Counts in a Python callback a block; ``begin`` before each run, ``take`` what was counted since the last time."""
 
     def __init__(self, uc: Any, flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
         from unicorn.arm_const import UC_ARM_REG_R0
@@ -233,7 +231,7 @@ class _State(ctypes.Structure):
 
 
 class _InC:
-    """Counts in C, without a call into Python."""
+    """The same in C, without a call into Python."""
 
     def __init__(
         self, library: Path, uc: Any, flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], regions: int
