@@ -126,10 +126,15 @@ class Watch(object):
         Logger.Flush()
         return self.stop
 
+    def release(self):
+        """Hold the CPU no more, so that Renode can stop it."""
+        self.is_pausing = True
+        self.go.Set()
+
     def take(self):
         """Give the counts since they were last taken, as region:count."""
         counts, self.counts = self.counts, {}
-        return " ".join("%d:%d" % pair for pair in sorted(counts.items()) if pair[1])
+        return ",".join("%d:%d" % pair for pair in sorted(counts.items()) if pair[1])
 
 
 watch = None
@@ -149,6 +154,12 @@ def mc_gg_run(seconds, budget):
 def mc_gg_counts():
     """Print instructions by region since the last time."""
     print(watch.take())
+
+
+def mc_gg_release():
+    """End; to be called before the machine is reset or left."""
+    if watch:
+        watch.release()
 
 
 def mc_gg_serve(port):

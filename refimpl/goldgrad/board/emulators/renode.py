@@ -8,6 +8,7 @@ is read after every run.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -25,10 +26,12 @@ from ...rules import rule
 from ..elf import Elf
 from ..errors import EmulatorDied
 from ..memory_map import BELOW_STACK, FLASH
-from ..program import FIRMWARE
 from . import Emulator, Fault, Run, Stop
 from ._blocks import count_instructions
 
+NEEDED = (1, 16, 1)
+"""The first whose rights of pages come before the CPU's MPU."""
+REMEDY = f"install Renode {'.'.join(map(str, NEEDED))} or later, or set RENODE_ROOT to its folder"
 START_SECONDS = 60.0
 """Renode itself takes two."""
 GRACE_SECONDS = 20.0
@@ -46,16 +49,22 @@ class Renode(Emulator):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Whether it is on PATH, or RENODE_ROOT says where it is."""
-        if "RENODE_ROOT" in os.environ and not _command():
-            return f"RENODE_ROOT is {os.environ['RENODE_ROOT']}, where there is no renode; correct or unset it"
-        return None if _command() else "renode is not on PATH; install Renode 1.16, or set RENODE_ROOT"
+        """Whether it is on PATH or where RENODE_ROOT says, and new enough."""
+        command, root = _command(), os.environ.get("RENODE_ROOT")
+        if not command and root:
+            return f"RENODE_ROOT is {root}, where no renode is; correct it"
+        if not command:
+            return f"renode is not on PATH; {REMEDY}"
+        version = _says(command)
+        found = re.search(r"v(\d+)\.(\d+)\.(\d+)", version)
+        if not found:
+            return f"{command} does not start: {version}; {REMEDY}"
+        return None if tuple(map(int, found.groups())) >= NEEDED else f"this is {version}; {REMEDY}"
 
     @classmethod
     def version(cls) -> str:
         """What Renode says of itself."""
-        run = subprocess.run([_command(), "--version"], capture_output=True, text=True, check=False)
-        return " ".join(run.stdout.split()) or "unknown"
+        return _says(_command())
 
     def __init__(self, elf: Elf) -> None:
         """Start Renode and wait until it has loaded the platform and ``elf``."""
@@ -63,7 +72,7 @@ class Renode(Emulator):
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: io.BufferedRWPair | None = None
         self._socket: socket.socket | None = None
-        self._region, self._seen = FIRMWARE, 0
+        self._seen = 0
         try:
             self._start(elf)
         except BaseException:
@@ -112,30 +121,30 @@ class Renode(Emulator):
     def write(self, address: int, data: bytes) -> None:
         """Write into RAM."""
         self._send(f"write {address} {len(data)}", data)
-        self._line(GRACE_SECONDS)
+        self._answer()
 
     def read(self, address: int, count: int) -> bytes:
         """Read RAM or flash; on either bus."""
         self._send(f"read {address} {count}")
-        return self._receive(count)
+        return self._answer(count=count)
 
     @property
     def text(self) -> str:
         """What USART3 said."""
         self._send("text")
-        return bytes(map(int, self._line(GRACE_SECONDS).split())).decode("utf-8", "replace")
+        return bytes(map(int, self._answer().split())).decode("utf-8", "replace")
 
     @rule("MEAS-S1", "MEAS-S2")
     def run(self, budget: int, seconds: float) -> Run:
         """Go on until a stop of the firmware, a fault, or the end of budget or time."""
         self._send(f"run {seconds} {budget}")
-        stop, region, pc, lr, *pairs = self._line(seconds + GRACE_SECONDS).split()
-        self._region = int(region)
-        counts = {int(number): int(count) for number, _, count in (pair.partition(":") for pair in pairs)}
+        stop, region, pc, lr, *counted = self._answer(seconds).decode().split()
+        pairs = (pair.split(":") for pair in counted[0].split(",")) if counted else ()
+        counts = {int(number): int(count) for number, count in pairs}
         fault = self._fault(int(pc), int(lr))
         if stop == "FAULT" and not fault:
             raise self._died()
-        return Run(Stop.FAULT if fault and stop != "HALT" else Stop[stop], counts, self._region, fault)
+        return Run(Stop.FAULT if fault and stop != "HALT" else Stop[stop], counts, int(region), fault)
 
     @rule("BOARD-C2")
     def _fault(self, pc: int, lr: int) -> Fault | None:
@@ -153,7 +162,7 @@ class Renode(Emulator):
                 what = "write to flash" if address in FLASH else "access outside the memory map"
             return Fault(what, pc, lr, address, is_stack_overflow=below)
         if stray := STRAY.search(new):
-            return Fault("access outside the memory map", int(stray["pc"], 16), 0, int(stray["address"], 16))
+            return Fault("access outside the memory map", int(stray["pc"], 16), None, int(stray["address"], 16))
         if abort := ABORT.search(new):
             return Fault(f"Renode says: {abort['what'].strip()}", pc, lr)
         return None
@@ -174,38 +183,27 @@ class Renode(Emulator):
         except OSError:
             raise self._died() from None
 
-    def _line(self, seconds: float) -> str:
+    def _answer(self, seconds: float = 0.0, count: int | None = None) -> bytes:
+        """``count`` bytes, or a line; ``seconds`` is what Renode may need for it."""
         assert self._stream and self._socket
-        self._socket.settimeout(seconds)
+        self._socket.settimeout(seconds + GRACE_SECONDS)
         try:
-            line = self._stream.readline()
+            data = self._stream.readline() if count is None else self._stream.read(count)
         except OSError:
             raise self._died() from None
-        if not line.endswith(b"\n"):
-            raise self._died()
-        return line.decode()
-
-    def _receive(self, count: int) -> bytes:
-        assert self._stream and self._socket
-        self._socket.settimeout(GRACE_SECONDS)
-        try:
-            data = self._stream.read(count)
-        except OSError:
-            raise self._died() from None
-        if len(data) < count:
+        if not data.endswith(b"\n") if count is None else len(data) < count:
             raise self._died()
         return data
 
     def _died(self) -> EmulatorDied:
         status = "stopped answering"
-        if self._process and (code := self._process.poll()) is not None:
-            status = f"ended with {code}"
+        if self._process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = f"ended with {self._process.wait(timeout=0.5)}"
         lines = [line.strip() for line in self._said().splitlines()]
         wrong = [i for i, line in enumerate(lines) if "[ERROR]" in line or "There was an error" in line]
         reason = f": {' '.join(lines[wrong[0] : wrong[0] + 2])}" if wrong else ""
-        error = EmulatorDied(f"renode {status}{reason}; run it again, or use another emulator")
-        error.region = self._region
-        return error
+        return EmulatorDied(f"renode {status}{reason}")
 
     def close(self) -> None:
         """Kill Renode with all that it started, and remove its files."""
@@ -224,5 +222,15 @@ class Renode(Emulator):
 
 def _command() -> str:
     """Renode's launcher, or "" if there is none."""
-    root = os.environ.get("RENODE_ROOT")
-    return shutil.which("renode", path=root) or "" if root else shutil.which("renode") or ""
+    return shutil.which("renode", path=os.environ.get("RENODE_ROOT")) or ""
+
+
+@functools.cache
+def _says(command: str) -> str:
+    """The version, or the first line of the complaint, on one line."""
+    try:
+        run = subprocess.run([command, "--version"], capture_output=True, text=True, check=False, timeout=START_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        return " ".join(str(fault).split())
+    lines = [" ".join(line.split()) for line in (run.stdout or run.stderr).splitlines() if line.strip()]
+    return ", ".join(lines[:2]) or "no answer"
