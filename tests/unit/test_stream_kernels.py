@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldgrad.composites.rows import span
-from goldgrad.kernels._parameters import window
 from goldgrad.kernels._library import ffi, lib
+from goldgrad.kernels._parameters import window
 from goldgrad.ops._window import Window
 
 GUARD = 5

@@ -34,6 +34,10 @@ PEER = {
 """TinyEngine's released program for the same network and scheme, counted the same way (docs/board.md)."""
 
 
+SHARE = 0.005
+"""Operators with less than this share of a step are drawn as one."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What the command line asks for."""
@@ -216,34 +220,7 @@ def _draw(made: on_board.Firmware, run_: on_board.BoardRun, path: Path) -> list[
     from matplotlib import pyplot as plt
 
     memory = path.with_name(f"{path.stem}-memory{path.suffix}")
-    counts = {name: count for name, count in by_operator(run_).items() if count}
-    figure, axis = plt.subplots(figsize=(9, 0.35 * len(counts) + 1.5), layout="constrained")
-    axis.barh(list(counts)[::-1], [count / 1e6 for count in counts.values()][::-1], color="C0")
-    axis.set_xlabel("million instructions a step")
-    axis.set_title(f"{made.plan.graph.name}: {sum(counts.values()):,} instructions a step on {run_.emulator}")
-    axis.spines[["top", "right"]].set_visible(False)
-    figures = [(path, figure)]
-
-    figure, axis = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    live, m = made.plan.profile.live, run_.measurement.sram
-    fixed = {"stack (measured)": m.stack, ".bss and .data": m.bss + m.data, "kernel scratch": m.scratch}
-    base = 0.0
-    times = range(len(live))
-    for i, (name, size) in enumerate(fixed.items()):
-        axis.fill_between(
-            times, base / 1024, (base + size) / 1024, step="post", label=f"{name}: {size:,} B", color=f"C{i + 1}"
-        )
-        base += size
-    axis.fill_between(
-        times, base / 1024, [(base + b) / 1024 for b in live], step="post", label="live in the arena", color="C0"
-    )
-    axis.axhline((base + m.arena) / 1024, color="black", linewidth=1, label=f"SRAM in all: {m.total:,} B")
-    axis.set_xlabel("node of the step")
-    axis.set_ylabel("KiB")
-    axis.set_title(f"{made.plan.graph.name}: memory over a step")
-    axis.legend(loc="upper right", fontsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
-    figures.append((memory, figure))
+    figures = [(path, _instructions_picture(plt, made, run_)), (memory, _memory_picture(plt, made, run_))]
     try:
         for target, drawn in figures:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -252,3 +229,38 @@ def _draw(made: on_board.Firmware, run_: on_board.BoardRun, path: Path) -> list[
     except (OSError, ValueError) as error:
         raise GoldgradError(f"the picture cannot be written ({error}); name another file") from None
     return [path, memory]
+
+
+def _instructions_picture(plt: Any, made: on_board.Firmware, run_: on_board.BoardRun) -> Any:
+    counts = by_operator(run_)
+    total = sum(counts.values())
+    shown = {name: count for name, count in counts.items() if count >= SHARE * total}
+    shown["all others"] = total - sum(shown.values())
+    figure, axis = plt.subplots(figsize=(9, 0.4 * len(shown) + 1.5), layout="constrained")
+    bars = axis.barh(list(shown)[::-1], [count / 1e6 for count in shown.values()][::-1], color="C0")
+    axis.bar_label(bars, [f" {count / 1e6:,.2f}  ({100 * count / total:.1f} %)" for count in shown.values()][::-1])
+    axis.margins(x=0.15)
+    axis.set_xlabel("million instructions a step")
+    axis.set_title(f"{made.plan.graph.name}: {total:,} instructions a step on {run_.emulator}")
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _memory_picture(plt: Any, made: on_board.Firmware, run_: on_board.BoardRun) -> Any:
+    live, m = made.plan.profile.live, run_.measurement.sram
+    fixed = {"stack (measured)": m.stack, ".bss and .data": m.bss + m.data, "kernel scratch": m.scratch}
+    figure, axis = plt.subplots(figsize=(9, 4.8), layout="constrained")
+    times, base = range(len(live) + 1), 0.0
+    for i, (name, size) in enumerate(fixed.items()):
+        style = {"step": "post", "label": f"{name}: {size:,} B", "color": f"C{i + 1}"}
+        axis.fill_between(times, base / 1024, (base + size) / 1024, **style)
+        base += size
+    levels = [(base + nbytes) / 1024 for nbytes in (*live, live[-1])]
+    axis.fill_between(times, base / 1024, levels, step="post", label=f"live in the arena of {m.arena:,} B", color="C0")
+    axis.axhline((base + m.arena) / 1024, color="black", linewidth=1, label=f"SRAM in all: {m.total:,} B")
+    axis.set_xlabel("node of the step")
+    axis.set_ylabel("KiB")
+    axis.set_title(f"{made.plan.graph.name}: memory over a step")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
