@@ -47,9 +47,9 @@ def run_order(graph: Graph, nodes: Sequence[Node]) -> list[Node] | None:
     """The nodes in an order in which they can run with updates in place, near the given one; None if there is none."""
     maker = {name: i for i, node in enumerate(nodes) for name in node.results}
     before: list[set[int]] = [{maker[name] for name in node.operands if name in maker} for node in nodes]
+    updates = {old: maker[new] for old, new in graph.updates.items() if new in maker}
     for i, node in enumerate(nodes):
-        for old in node.operands:
-            update = maker.get(graph.updates.get(old, ""), i)
+        for update in (updates[old] for old in node.operands if old in updates):
             if update != i:
                 before[update].add(i)
     after: list[list[int]] = [[] for _ in nodes]
