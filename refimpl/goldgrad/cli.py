@@ -14,6 +14,8 @@ from .errors import GoldgradError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated board.")
 app.add_typer(board, name="board")
+report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
+app.add_typer(report, name="report")
 
 
 def main() -> None:
@@ -111,6 +113,34 @@ def graph(
 
 
 @app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="A network by name, for example mcunet-5fps.")],
+    scheme: Annotated[str, typer.Option(help="What trains: a scheme by name, for example 49kb, or a TOML file.")],
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="PASS", help="Leave a pass out; can be repeated.")
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="PASS", help="Make an optional pass; can be repeated.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Published weights (.npz) instead of seeded ones.")] = None,
+    solver: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time for the constraint solver, if placement leaves a gap.")
+    ] = 0.0,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+    picture: Annotated[
+        list[Path] | None,
+        typer.Option(help="Where to draw every tensor's life, .svg or .png; else out/plan.svg and .png."),
+    ] = None,
+) -> None:
+    """The memory plan of a network's training step: peak, what makes it, bounds, and every tensor's place and life."""
+    from .report.console import console
+    from .report.plan import run
+
+    pictures = picture or [Path("out/plan.svg"), Path("out/plan.png")]
+    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
+
+
+@app.command()
 def doctor() -> None:
     """Which compilers and emulators are here, and which of them are used; exit code 3 if the board cannot be run."""
     from .board.doctor import report
@@ -137,3 +167,28 @@ def measure(
     print(f"{cost.function}: {cost.instructions:,} instructions, {cost.stack:,} bytes of stack")
     if json:
         write_json(json, cost.as_json())
+
+
+Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
+Json = Annotated[Path | None, typer.Option(help="Where to write what was found.")]
+Pictures = Annotated[list[Path] | None, typer.Option(help="Where to draw it, .svg or .png; can be repeated.")]
+
+
+@report.command()
+def figure20(model: Models = None, json: Json = None, picture: Pictures = None) -> None:
+    """Memory of a training step by what the compiler does: the article's figure 20, and goldgrad's own numbers."""
+    _figure("figure20", model, json, picture)
+
+
+@report.command()
+def figure21(model: Models = None, json: Json = None, picture: Pictures = None) -> None:
+    """Peak memory and latency, full update and sparse: the article's figure 21, and goldgrad's own numbers."""
+    _figure("figure21", model, json, picture)
+
+
+def _figure(name: str, models: list[str] | None, json: Path | None, pictures: list[Path] | None) -> None:
+    from .report.console import console
+    from .report.figures import run
+
+    files = pictures or [Path(f"out/{name}.svg"), Path(f"out/{name}.png")]
+    raise typer.Exit(run(console(), name, models or (), json, files))

@@ -13,7 +13,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -81,12 +81,12 @@ class Node:
         """The entry of the operator table; a composite calls its operands and results by their own names."""
         return _definition_of(self) if self.body else FUNCTIONS[self.function]
 
-    @property
+    @cached_property
     def operands(self) -> tuple[str, ...]:
         """Names of the operands that are present."""
         return tuple(name for name in self.inputs if name is not None)
 
-    @property
+    @cached_property
     def results(self) -> tuple[str, ...]:
         """Names of the results that somebody wants."""
         return tuple(name for name in self.outputs if name is not None)
@@ -145,13 +145,26 @@ class Graph:
         kept = {name: tensor for name, tensor in everything.items() if name in used}
         return replace(self, tensors=kept, nodes=nodes, updates=updates)
 
-    def producers(self) -> dict[str, Node]:
+    def producers(self) -> Mapping[str, Node]:
         """The node that computes each tensor that is not from outside."""
+        return self._producers
+
+    @cached_property
+    def _producers(self) -> Mapping[str, Node]:
         return {name: node for node in self.nodes for name in node.results}
 
     def users(self, name: str) -> list[Node]:
         """The nodes that read a tensor, in order."""
-        return [node for node in self.nodes if name in node.operands]
+        return list(self._readers.get(name, ()))
+
+    @cached_property
+    def _readers(self) -> Mapping[str, list[Node]]:
+        """The readers of every tensor that has one: passes ask for those of all."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.operands):
+                readers.setdefault(name, []).append(node)
+        return readers
 
     def outside(self) -> Iterator[Tensor]:
         """The tensors that must be fed."""

@@ -21,14 +21,19 @@ def is_available() -> bool:
     return importlib.util.find_spec("ortools") is not None
 
 
+def check_available() -> None:
+    """Raise if OR-tools is not installed."""
+    if not is_available():
+        raise GoldgradError("OR-tools is not installed; pip install 'goldgrad[solver]', or plan without it")
+
+
 @rule("MEM-S7")
 def solve(packing: Packing, start: Sequence[int], enough: int, seconds: float) -> Sequence[int]:
     """Offsets by the block's number: the lowest placement found in a time, from ``start`` on.
 
     ``enough`` bytes are what live at once: no placement needs fewer.
     """
-    if not is_available():
-        raise GoldgradError("OR-tools is not installed; pip install 'goldgrad[solver]', or plan without it")
+    check_available()
     from ortools.sat.python import cp_model
 
     model, items, height = cp_model.CpModel(), packing.items, packing.height(start)

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
+import numpy as np
+
 from ..graph import Graph
+from ..numerics import I64
 from ..rules import rule
 from .cp_sat import solve
 from .demand import Demand, counted, profile
@@ -43,7 +47,7 @@ class Block:
     spans: tuple[Span, ...]
     align: int
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """The most bytes that it takes at any time."""
         return max(span.nbytes for span in self.spans)
@@ -52,13 +56,6 @@ class Block:
     def area(self) -> int:
         """Bytes times nodes."""
         return sum(span.nbytes * (span.last - span.first + 1) for span in self.spans)
-
-    def meets(self, other: Block) -> Iterator[tuple[Span, Span]]:
-        """The spans of two blocks that have a time in common."""
-        for mine in self.spans:
-            for theirs in other.spans:
-                if mine.first <= theirs.last and theirs.first <= mine.last:
-                    yield mine, theirs
 
 
 @rule("MEM-S3")
@@ -112,29 +109,32 @@ class Packing:
 
     def __init__(self, items: Sequence[Block]) -> None:
         self.items = items
-        self.meets: list[list[tuple[int, int, int]]] = [[] for _ in items]
-        """For each block: another's number, and how many bytes this and that one take at one time."""
-        for i, one in enumerate(items):
-            for j in range(i):
-                for mine, theirs in _greatest({(a.nbytes, b.nbytes) for a, b in one.meets(items[j])}):
-                    self.meets[i].append((j, mine, theirs))
-                    self.meets[j].append((i, theirs, mine))
+        spans = [(i, span.first, span.last, span.nbytes) for i, item in enumerate(items) for span in item.spans]
+        owner, first, last, size = np.array(spans, np.int64).reshape(-1, 4).T
+        self.meets: list[list[I64]] = []
+        """For each block three lists: others' numbers, and how many bytes this and that one take at one time."""
+        for i, item in enumerate(items):
+            met = [np.flatnonzero((first <= s.last) & (s.first <= last) & (owner != i)) for s in item.spans]
+            mine = np.repeat([s.nbytes for s in item.spans], [len(others) for others in met])
+            others = np.concatenate(met)
+            self.meets.append([owner[others], mine, size[others]])
 
     def place(self, order: Sequence[int]) -> list[int]:
         """Each block in turn at the lowest offset at which it touches none that is there; offsets by number."""
-        offsets = [-1] * len(self.items)
+        offsets = np.full(len(self.items), -1)
         for i in order:
-            # An offset o is taken if, for some pair, o < theirs' end and their start < o + mine.
-            taken = [(offsets[j] - mine, offsets[j] + theirs) for j, mine, theirs in self.meets[i] if offsets[j] >= 0]
-            taken.sort()
-            align, offset = self.items[i].align, 0
-            for low, high in taken:
-                if low >= offset:
-                    break
-                if high > offset:
-                    offset = -(-high // align) * align
-            offsets[i] = offset
-        return offsets
+            others, mine, theirs = self.meets[i]
+            there = offsets[others]
+            placed = there >= 0
+            # Offset o is taken if, for one of those that are placed, low < o < high.  In ascending order of low,
+            # free[n] is the least offset that is above the first n; it is free of all if the next low is not below it.
+            low, high = (there - mine)[placed], (there + theirs)[placed]
+            ascending = low.argsort()
+            free = np.maximum.accumulate(np.concatenate([[0], high[ascending]]))
+            free = -(-free // self.items[i].align) * self.items[i].align
+            gaps = (low[ascending] >= free[:-1]).nonzero()[0]
+            offsets[i] = free[gaps[0]] if len(gaps) else free[-1]
+        return [int(offset) for offset in offsets]
 
     def height(self, offsets: Sequence[int]) -> int:
         """Bytes of the arena."""
@@ -183,11 +183,6 @@ class Packing:
             a, b = random.randrange(len(changed)), random.randrange(len(changed))
             changed[a], changed[b] = changed[b], changed[a]
         return changed
-
-
-def _greatest(pairs: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Pairs that no other pair is at least as great as in both numbers."""
-    return {(a, b) for a, b in pairs if not any(c >= a and d >= b and (c, d) != (a, b) for c, d in pairs)}
 
 
 @rule("MEM-S3")

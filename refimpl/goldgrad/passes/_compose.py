@@ -26,13 +26,12 @@ def compose(
     """
     made = {name for node in body for name in node.results}
     operands = dict.fromkeys(name for node in body for name in node.operands if name not in made)
-    others = [node for node in graph.nodes if node not in body]
+    others = [node for node in graph.nodes if node.results[0] not in made]
     seen = {name for node in others for name in node.operands} | {*graph.kept, *keep}
     results = [name for node in body for name in node.results if name in seen]
     inner = tuple(graph[name] for node in body for name in node.results if name not in seen)
     composite = Node(kind, tuple(operands), tuple(results), attributes or {}, tuple(body), inner)
-    first = min(graph.nodes.index(node) for node in body)
-    position = sum(node not in body for node in graph.nodes[:first])
+    position = next(i for i, node in enumerate(graph.nodes) if node.results[0] in made)  # all before are others
     order = run_order(graph, [*others[:position], composite, *others[position:]])
     return None if order is None else graph.with_nodes(order)
 
@@ -48,9 +47,9 @@ def run_order(graph: Graph, nodes: Sequence[Node]) -> list[Node] | None:
     """The nodes in an order in which they can run with updates in place, near the given one; None if there is none."""
     maker = {name: i for i, node in enumerate(nodes) for name in node.results}
     before: list[set[int]] = [{maker[name] for name in node.operands if name in maker} for node in nodes]
+    updates = {old: maker[new] for old, new in graph.updates.items() if new in maker}
     for i, node in enumerate(nodes):
-        for old in node.operands:
-            update = maker.get(graph.updates.get(old, ""), i)
+        for update in (updates[old] for old in node.operands if old in updates):
             if update != i:
                 before[update].add(i)
     after: list[list[int]] = [[] for _ in nodes]

@@ -15,7 +15,7 @@ from ._compose import compose, saves
 def stream_backward(graph: Graph) -> Graph:
     """Make composites of the nodes that pass a wide gradient on channel by channel, where that saves memory."""
     for source in graph.nodes:
-        if source in graph.nodes and _widens(graph, source):
+        if graph.producers().get(source.results[0]) is source and _widens(graph, source):
             body = _block(graph, source)
             streamed = compose(graph, "composite.channels", body)
             if streamed is not None and saves(streamed, body):
@@ -100,7 +100,8 @@ def _follows(graph: Graph, reader: Node, name: str, columns: set[str]) -> bool:
 
 def _with_updates_early(graph: Graph, body: list[Node]) -> list[Node]:
     """The body in the graph's order, each update as soon as its gradient is there and its old value read."""
-    waiting, order = [node for node in graph.nodes if node in body], list[Node]()
+    made = {node.results[0] for node in body}
+    waiting, order = [node for node in graph.nodes if node.results[0] in made], list[Node]()
     while waiting:
         updates = [node for node in waiting if node.definition.updates and _is_ready(node, waiting)]
         order += updates or waiting[:1]

@@ -23,7 +23,7 @@ from ..numerics import Array
 from ..random import Stream
 from ..training import Session
 from .digits import progress, sparkline
-from .files import check_writable, write_json
+from .files import check_outputs, write_json
 
 BOARDS = ("stm32f746",)
 STEPS = {"digits": 500}
@@ -94,8 +94,7 @@ def _check(wanted: Wanted) -> int:
         raise GoldgradError(f"--steps is {steps}; give at least 1")
     if not 0 < wanted.rate < float("inf"):
         raise GoldgradError(f"--rate is {wanted.rate}; give a positive number")
-    for file in (wanted.picture, wanted.document):
-        check_writable(file)
+    check_outputs(wanted.picture, wanted.document)
     return steps
 
 

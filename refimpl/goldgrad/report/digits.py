@@ -15,7 +15,7 @@ from rich.table import Table
 from ..errors import GoldgradError
 from ..jobs import digits as job
 from .curve import draw
-from .files import check_writable
+from .files import check_outputs
 
 KERNELS = ("c", "none")
 
@@ -77,7 +77,7 @@ def _check(kernels: str, steps: int, rate: float, *files: Path | None) -> None:
         raise GoldgradError(f"--steps is {steps}; give at least 1")
     if not 0 < rate < float("inf"):
         raise GoldgradError(f"--rate is {rate}; give a positive number")
-    check_writable(*files)
+    check_outputs(*files)
 
 
 def _write(results: Sequence[job.Result], picture: Path, document: Path | None, content: object) -> None:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from ..graph import Graph, Node
 from ..model import FORWARD, LAYERS
+from .places import Places
 
 COLUMNS = ("forward", "saved for backward", "weight", "gradient of the sums", "gradient of the input", "bias")
 FILL = {
@@ -87,31 +88,6 @@ WORDS = {
 # --- what is shown -----------------------------------------------------------------------------------------------
 
 
-class _Places:
-    """Rows of forward nodes, and to which of them any other node belongs."""
-
-    def __init__(self, forward: Graph) -> None:
-        self.row: dict[str, int] = {}
-        for row, node in enumerate(forward.nodes):
-            own = [name for name in node.results if forward[name].role != "gradient"]
-            own += [name for name in node.operands if forward[name].role in ("weight", "bias", "constant")]
-            for name in own:
-                self.row[name] = row
-                self.row.setdefault(name.rpartition(".")[0], row)
-
-    def of(self, node: Node) -> int:
-        """The row of the forward node that a node belongs to: that of its result, or of its first operand."""
-        if node.function in FORWARD or node.function.startswith("save_channels"):
-            return self._row(node.results[0])
-        return self._row(node.operands[0])
-
-    def _row(self, name: str) -> int:
-        """``conv3.y.grad.2`` belongs to ``conv3.y``."""
-        while name and name not in self.row:
-            name = name.rpartition(".")[0]
-        return self.row.get(name, 0)
-
-
 def _column(node: Node) -> int:
     function = node.function
     if function in FORWARD:
@@ -160,7 +136,7 @@ def _label(graph: Graph, node: Node, layer: Node) -> str:
 
 def picture(forward: Graph, full: Graph, graph: Graph, title: str) -> Picture:
     """A forward or training graph beside the forward graph that it comes from and the full update."""
-    places = _Places(forward)
+    places = Places(forward)
     updates = [node for node in graph.nodes if node.function.endswith(".update")]
     kinds = {
         places.of(node): _kind(graph, node) for node in sorted(updates, key=lambda node: "bias" not in node.function)
