@@ -2,8 +2,9 @@
 
 Renode reads this with an interpreter of its own (IronPython 2.7) and makes a command ``name`` of every ``mc_name``.
 
-The hooks run in the CPU's thread, between two instructions, and at a stop the thread stays in one until it is told to
-go on: so counts are exact there, nothing has to be paused, and no run races with the command after it.
+The hooks run in the CPU's thread, and at a stop the thread stays in one until it is told to go on: so nothing has to be
+paused, and no run races with the command after it.  Marks are seen by a watchpoint, since a hook on gg_mark itself
+makes Renode translate the code around it again, every time.
 """
 # ruff: noqa: E402, F821, PLW0108, PLW0603, UP004, UP031  (Python 2, and names that Renode defines)
 
@@ -13,13 +14,18 @@ import System
 clr.AddReference("System.Net.Sockets")
 from Antmicro.Renode.Core import EmulationManager
 from Antmicro.Renode.Logging import Logger, LogLevel
+from Antmicro.Renode.Peripherals.Bus import Access, SysbusAccessWidth
 from Antmicro.Renode.Peripherals.CPU import ExternalMmuPosition, ExternalMmuResult, HaltReason
 from Antmicro.Renode.Peripherals.Miscellaneous import ExternalMmuBase
 from System.Net.Sockets import TcpClient
 from System.Threading import AutoResetEvent
 
 FIRMWARE = -2
-R0, LR = 0, 14
+LR = 14
+REGION = 28
+"""Where the mailbox keeps it; gg_mark writes it there (firmware/observe.c)."""
+STORE, BEFORE_STORE = 8, 2
+"""Bytes and instructions of gg_mark before it does."""
 POLL_MS = 20
 """How often budget and time are looked at."""
 
@@ -45,7 +51,10 @@ class Watch(object):
         self.is_held = self.is_pausing = self.is_dead = False
         self.faulted = None
         self.text = []
-        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_mark"), self.on_mark)
+        self.mark, self.pending = self.bus.GetSymbolAddress("gg_mark"), None
+        region = self.bus.GetSymbolAddress("gg_mailbox") + REGION
+        self.bus.AddWatchpointHook(region, SysbusAccessWidth.DoubleWord, Access.Write, self.on_store)
+        self.cpu.TimeHandle.ReportedBack += self.on_report
         self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_wait"), lambda cpu, pc: self.hold("WAIT"))
         self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_halt"), lambda cpu, pc: self.hold("HALT"))
         self.cpu.Halted += self.on_halted
@@ -59,16 +68,22 @@ class Watch(object):
         self.cpu.AddHookOnMmuFault(self.on_fault)
         machine["sysbus.usart3"].CharReceived += lambda byte: self.text.append(byte)
 
-    def on_mark(self, cpu, pc):
-        """Begin a region behind gg_mark."""
-        self.count()
-        self.counted += self.mark_instructions
-        region = int(cpu.GetRegister(R0).RawValue)
-        self.region = region - (1 << 32) if region >> 31 else region
+    def on_store(self, cpu, address, width, value):
+        """See a store to the mailbox's region, and wait for the CPU to give the block up in which it is."""
+        if cpu.PC.RawValue == self.mark + STORE:
+            self.pending = int(value)
 
-    def count(self):
+    def on_report(self):
+        """Begin a region behind gg_mark, which stands before its store: here, between two blocks, counts are exact."""
+        if self.pending is not None:
+            self.count(BEFORE_STORE)
+            self.counted += self.mark_instructions
+            self.region = self.pending - (1 << 32) if self.pending >> 31 else self.pending
+            self.pending = None
+
+    def count(self, less=0):
         """Give the region what was executed since the last time; nothing inside gg_mark, which is paid for already."""
-        executed = int(self.cpu.ExecutedInstructions)
+        executed = int(self.cpu.ExecutedInstructions) - less
         self.counts[self.region] = self.counts.get(self.region, 0) + max(0, executed - self.counted)
         self.counted = max(executed, self.counted)
 

@@ -79,6 +79,23 @@ def test_the_monitor_has_the_boards_rights():
     ]
 
 
+@pytest.mark.rules("MEAS-S1", "MEAS-S2")
+def test_counts_do_not_depend_on_renodes_slices_of_time(monkeypatch, tmp_path):
+    """Slices of 216 instructions: some end inside gg_mark."""
+    kind, elf = emulator("renode"), program(any_compiler())
+    shutil.copytree(FOLDER, tmp_path / "renode")
+    script = tmp_path / "renode" / "goldgrad.resc"
+    text = script.read_text()
+    assert 'SetGlobalQuantum "0.01"' in text
+    script.write_text(text.replace('SetGlobalQuantum "0.01"', 'SetGlobalQuantum "0.000001"'))
+    monkeypatch.setattr(renode.paths, "data", lambda name: tmp_path / name)
+    with Board(elf, kind) as board, Board(elf, "unicorn") as other:
+        for sample in samples(120):
+            board.step(sample)
+            other.step(sample)
+            assert board.instructions == other.instructions
+
+
 @pytest.mark.rules("BOARD-S5")
 def test_uart_text():
     with Board(program(any_compiler()), emulator("renode")) as board:

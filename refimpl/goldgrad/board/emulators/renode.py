@@ -222,7 +222,7 @@ class Renode(Emulator):
 
 def _command() -> str:
     """Renode's launcher, or "" if there is none."""
-    return shutil.which("renode", path=os.environ.get("RENODE_ROOT")) or ""
+    return shutil.which(str(Path(os.environ.get("RENODE_ROOT", ""), "renode"))) or ""
 
 
 @functools.cache
