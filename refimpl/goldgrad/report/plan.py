@@ -69,10 +69,12 @@ def _check(seconds: float, pictures: Sequence[Path]) -> None:
 def show(console: Console, found: Planned) -> None:
     """The tables and the numbers."""
     plan, places = found.plan, Places(found.model.graph)
-    console.print(f"[bold]{title(found)}[/bold]")
+    console.print(f"[bold]{title(found)}[/]")
     console.print(f"passes: {', '.join(plan.passes) or 'none'}")
     console.print(_nodes(plan, places))
-    console.print(_peak(plan, places))
+    console.print(f"[bold]{_peak_heading(plan, places)}[/]")
+    console.print(_peak(plan))
+    console.print("[bold]What bytes are for[/]")
     console.print(_split(plan))
     for line in verdict(plan):
         console.print(line)
@@ -117,16 +119,19 @@ def _bar(plan: Plan, time: int) -> Text:
     return bar
 
 
-def _peak(plan: Plan, places: Places) -> Table:
-    """What lives at the first node at which most bytes do."""
+def _peak_heading(plan: Plan, places: Places) -> str:
     time, node = plan.peak_node, plan.graph.nodes[plan.peak_node]
     others = [str(t) for t, live in enumerate(plan.profile.live) if live == plan.live_peak_bytes and t != time]
-    heading = (
-        f"The peak: {plan.live_peak_bytes:,} bytes live at node {time}, {function_name(node)} ({places.layers(node)})"
+    where = f"at node {time}, {function_name(node)} ({places.layers(node)})"
+    return f"The peak: {plan.live_peak_bytes:,} bytes live {where}" + (
+        f"; as many at {', '.join(others)}" if others else ""
     )
-    table = Table(
-        title=heading + (f"; as many at {', '.join(others)}" if others else ""), title_justify="left", box=SIMPLE_HEAD
-    )
+
+
+def _peak(plan: Plan) -> Table:
+    """What lives at the first node at which most bytes do."""
+    time, node = plan.peak_node, plan.graph.nodes[plan.peak_node]
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("tensor", ratio=1)
     table.add_column("for")
     table.add_column("bytes", justify="right")
@@ -150,14 +155,15 @@ def _peak(plan: Plan, places: Places) -> Table:
 def _life(plan: Plan, entry: Entry) -> str:
     """From which node to which a tensor lives; what is there before and after the step as well is always there."""
     first, last = max(entry.life.first, 0), min(entry.life.last, len(plan.graph.nodes) - 1)
-    if entry.name in plan.graph.updates or (entry.life.first < 0 and entry.life.last > last):
+    parameter = entry.name in plan.graph.updates or entry.name in plan.graph.updates.values()
+    if parameter or (entry.life.first < 0 and entry.life.last > last):
         return "always"
     return str(first) if first == last else f"{first} - {last}"
 
 
 def _split(plan: Plan) -> Table:
     """Bytes by what they are for."""
-    table = Table("for", title="What bytes are for", title_justify="left", box=SIMPLE_HEAD)
+    table = Table("for", box=SIMPLE_HEAD)
     table.add_column("at the peak", justify="right")
     table.add_column("in the whole step", justify="right")
     peak = plan.split_at(plan.peak_node)
