@@ -28,8 +28,8 @@ BUILD := setuptools cffi ziglang
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
 
-demo: $(DONE)/test ## train an int8 network on real scans of digits, reference and C side by side
-	$(BIN)/goldgrad run digits
+demo: $(DONE)/test ## train an int8 network on real scans of digits on the emulated board, beside the interpreter
+	$(BIN)/goldgrad run digits --board stm32f746
 
 test: $(DONE)/test ## check the ties between rules, code and tests, then run the tests
 	$(BIN)/goldgrad spec --check

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -34,6 +36,7 @@ FC_M = np.float32([0.003, 0.005, 0.007, 0.0011])
 def folder() -> Path:
     """Where this process builds; with the weights of both C and Python."""
     path = Path(tempfile.mkdtemp(prefix="goldgrad-test-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
     tables = {"CONV_W": CONV_W, "FC_W": FC_W}
     lines = [f"#define {name} {{{', '.join(map(str, w.reshape(-1)))}}}\n" for name, w in tables.items()]
     (path / "weights.h").write_text("".join(lines))

@@ -55,29 +55,44 @@ def spec(
 
 @app.command()
 def run(
-    model: Annotated[str, typer.Argument(help="What to train: digits.")],
-    scheme: Annotated[str, typer.Option(help="What trains: full, sparse, bias, head, or a TOML file.")] = "sparse",
+    model: Annotated[str, typer.Argument(help="What to train: digits; with --board any network.")],
+    scheme: Annotated[
+        str, typer.Option(help="What trains: full, sparse, bias, head, a network's own as 49kb, or a TOML file.")
+    ] = "sparse",
+    on: Annotated[str | None, typer.Option("--board", help="Train on this emulated board: stm32f746.")] = None,
+    emulator: Annotated[str | None, typer.Option(help="unicorn, qemu, renode, or all that are here.")] = None,
     kernels: Annotated[
         str, typer.Option(help="c: compare with the C kernels at every step; none: interpreter alone.")
     ] = "c",
-    steps: Annotated[int, typer.Option(help="How many samples to train on, one a step.")] = 2000,
+    steps: Annotated[
+        int | None, typer.Option(help="How many samples to train on, one a step (2,000; on a board 500, or 1).")
+    ] = None,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 0.02,
     model_file: Annotated[Path | None, typer.Option("--model", help="Another pre-trained network: FILE.json.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Published weights (.npz) instead of seeded ones.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="All schemes, and no QAS, side by side, in C.")] = False,
-    picture: Annotated[Path, typer.Option(help="Where to draw the curve.")] = Path("out/digits.png"),
+    keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
 ) -> None:
-    """Train a network on real data, in the interpreter and through the C kernels."""
+    """Train a network: in the interpreter and through the C kernels, or on the emulated board."""
     from rich.console import Console
 
+    console = Console(highlight=False)
+    if on is not None:
+        from .report import board
+
+        drawn = picture or Path(f"out/{model}-board.png")
+        wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, keep, drawn, json)
+        raise typer.Exit(board.run(console, wanted))
     from .report import digits
 
     if model != "digits":
-        raise GoldgradError(f"there is no model {model!r} to run; use digits")
-    console = Console(highlight=False)
+        raise GoldgradError(f"{model!r} trains on the board only, add --board stm32f746; without it, use digits")
+    count, drawn = 2000 if steps is None else steps, picture or Path("out/digits.png")
     if compare:
-        raise typer.Exit(digits.compare(console, steps, rate, picture, json, model_file))
-    raise typer.Exit(digits.run(console, scheme, kernels, steps, rate, picture, json, model_file))
+        raise typer.Exit(digits.compare(console, count, rate, drawn, json, model_file))
+    raise typer.Exit(digits.run(console, scheme, kernels, count, rate, drawn, json, model_file))
 
 
 @app.command()

@@ -84,6 +84,15 @@ def test_unicorn_counts_alike_in_c_and_in_python():
     assert observe(elf, CountsInPython) == observe(elf, "unicorn")
 
 
+@pytest.mark.rules("MEAS-S1")
+def test_looking_at_the_clock_changes_no_count(monkeypatch):
+    elf = program(any_compiler())
+    expected = observe(elf, "unicorn")
+    monkeypatch.setattr("goldgrad.board.emulators.unicorn.SLICE", 997)
+    assert observe(elf, "unicorn") == expected
+    assert observe(elf, CountsInPython) == expected
+
+
 @pytest.mark.rules("MEAS-S2", "MEAS-S3")
 @each_emulator
 def test_every_instruction_of_a_step_belongs_to_a_region(name):

@@ -71,7 +71,7 @@ def test_search_that_is_cut_short_gives_a_legal_order_and_a_bound(case, states):
 @settings(max_examples=2 * EXAMPLES)
 @given(made_up(nodes=6))
 def test_moves_that_cost_nothing_are_part_of_a_best_order(case):
-    """In every state that can be reached: a move that needs P and leaves no more than there was loses nothing above P."""
+    """In every state that can be reached, a move that needs P and leaves no more than before loses nothing above P."""
     oracle, search = case.oracle, reorder._Search(case.graph, case.asked)
     everything = frozenset(range(len(case.asked)))
     rest = {everything: 0}

@@ -17,7 +17,7 @@ from goldgrad import kernels
 from goldgrad.composites import KINDS, unfold, writing
 from goldgrad.composites.rows import Schedule
 from goldgrad.errors import ConstraintError
-from goldgrad.graph import Graph, validate
+from goldgrad.graph import Graph, Tensor, validate
 from goldgrad.graph_text import parse_graph, print_graph
 from goldgrad.interpreter import reference, run, run_in_arena
 from goldgrad.memory.scratch import scratch_bytes, scratch_name
@@ -26,6 +26,7 @@ from goldgrad.model_file import load
 from goldgrad.models import digits
 from goldgrad.models._network import Network
 from goldgrad.numerics import same_bits
+from goldgrad.ops import Type
 from goldgrad.passes import PASSES
 from goldgrad.passes._compose import compose
 from goldgrad.passes.dce import eliminate_dead_code
@@ -72,10 +73,10 @@ def streamed(graph, columns=4, first=1):
     return validate(composed), composed.nodes[-1]
 
 
-def values_of(graph, seed=0):
-    """Every tensor of a forward graph with random parameters and image."""
+def values_of(graph, seed=0, **given):
+    """Every tensor of a forward graph with random parameters and image, and what is given."""
     random = np.random.default_rng(seed)
-    arrays = dict(with_parameters(graph).arrays)
+    arrays = {**with_parameters(graph).arrays, **given}
     for tensor in graph.outside():
         if tensor.name not in arrays:
             if tensor.role == "input":
@@ -456,6 +457,102 @@ def test_bodies_that_have_no_channels_of_their_own():
         with pytest.raises(ConstraintError, match=message) as caught:
             validate(composed)
         assert caught.value.rule == "STREAM-C4"
+
+
+# --- a depthwise convolution in place -------------------------------------------------------------------------------
+
+
+def depthwise_in_place(channels, kernel, stride, trained=(), shape=(7, 5)):
+    """A graph of one depthwise convolution, perhaps of a split weight, as a composite; that node; and all values."""
+    graph = network(depthwise(kernel, stride), shape=(1, *shape, channels))
+    node, more, listed = graph.nodes[-1], (), {}
+    if trained:
+        w = graph["layer0.w"]
+        more = (
+            replace(w, name="part", type=Type((kernel, kernel, len(trained)), "int8")),
+            Tensor("list", Type((len(trained),), "int32"), "constant"),
+        )
+        node = replace(node, inputs=(*node.inputs, "part", "list"))
+        listed = {"list": np.int32(trained)}
+    graph = validate(graph.with_nodes([*graph.nodes[:-1], node], more))
+    composed = validate(compose(graph, "composite.channels", [node]))
+    return composed, composed.nodes[-1], values_of(graph, **listed)
+
+
+DEPTHWISE = {
+    "stride 1": (6, 3, 1),
+    "stride 2": (6, 3, 2),
+    "odd channels": (5, 5, 1),
+    "odd channels, stride 2": (3, 7, 2),
+    "no window": (3, 1, 1),
+    "trained": (6, 3, 1, (1, 4)),
+    "trained, stride 2": (5, 3, 2, (0, 1, 4)),
+    "all but one trained": (4, 5, 1, (0, 2, 3)),
+    "one pixel wide": (5, 3, 1, (), (6, 1)),
+}
+
+
+@mark.rules("STREAM-A3", "STREAM-M3", "STREAM-S4", "STREAM-S6", "STREAM-F1")
+@mark.parametrize("call", streams.CALLS)
+@mark.parametrize("case", DEPTHWISE.values(), ids=DEPTHWISE)
+def test_depthwise_convolution_on_its_own_map(case, call):
+    graph, block, values = depthwise_in_place(*case)
+    (y,) = block.results
+    legal = [{result: operand} for result, operand in sorted(legal_pairs(graph, block))]
+    assert {y: "x"} in legal  # and on a kernel of no fewer pixels than the result, which is cut alike
+    assert {y: "layer0.b"} not in legal
+    assert len(np.unique(values[y])) > 6, "not all is clamped"
+    for shared in ({}, *legal):
+        assert streams.same(streams.run_alone(graph, block, values, streams.CALLS[call], shared), values)
+    kernel, stride, (height, width) = case[1], case[2], graph["x"].type.shape[1:3]
+    result = -(-height // stride) * -(-width // stride)
+    # y is computed in a plane of its own, of copies of x and of the kernel; b and m lie side by side where they are
+    assert scratch_bytes(graph, block) == -(-(result + height * width + kernel * kernel) // 4) * 4
+
+
+@mark.rules("STREAM-S5", "STREAM-S4")
+def test_depthwise_convolution_reads_the_trained_part_of_its_weight():
+    """The dense weight's channels that train are stale: whatever stands there, the bits stay."""
+    graph, block, values = depthwise_in_place(5, 3, 1, (0, 1, 4))
+    stale = {**values, "layer0.w": np.array(values["layer0.w"])}
+    stale["layer0.w"][..., [0, 1, 4]] = 77
+    (y,) = block.results
+    assert streams.same(streams.run_alone(graph, block, stale, streams.c_writes, {y: "x"}), {y: values[y]})
+    stale["layer0.w"][..., 2] = 77
+    assert not same_bits(streams.run_alone(graph, block, stale, streams.c_writes, {y: "x"})[y], values[y]).all()
+
+
+@mark.rules("STREAM-A3")
+def test_depthwise_convolution_that_may_not_lie_on_its_map():
+    """Of one channel: its plane is not copied, so rows that are still read would be overwritten.  A result with more
+    pixels has no place there.
+    """
+    graph, block, values = depthwise_in_place(1, 3, 1)
+    assert legal_pairs(graph, block) == set()
+    assert scratch_bytes(graph, block) == 0
+    for call in (streams.c_writes, streams.CALLS["reference"]):
+        assert streams.same(streams.run_alone(graph, block, values, call, {}), values)
+    wide = network(depthwise(3), shape=(1, 7, 5, 6))
+    node = wide.nodes[-1]
+    attributes = {**node.attributes, "pad": (2, 1, 1, 1)}
+    larger = replace(wide["layer0.y"], type=Type((1, 8, 5, 6), "int8"))
+    wide = validate(wide.with_nodes([wide.nodes[0], replace(node, attributes=attributes)], [larger]))
+    composed = validate(compose(wide, "composite.channels", [wide.nodes[-1]]))
+    assert legal_pairs(composed, composed.nodes[-1]) == set()
+    assert fuse(wide) == wide
+
+
+@mark.rules("STREAM-S9", "STREAM-C4")
+def test_depthwise_convolution_with_a_mask_is_left_whole():
+    graph = network(depthwise(3), keep=("layer0.mask",), shape=(1, 9, 9, 6))
+    assert fuse(graph) == graph
+    assert fault(compose(graph, "composite.channels", [graph.nodes[-1]])).rule == "STREAM-C4"
+    bare = network(depthwise(3), shape=(1, 9, 9, 6))
+    assert [node.function for node in fuse(bare).nodes] == ["quantize_input.from_uint8", "composite.channels"]
+    batch = rebatch(bare, 2)
+    assert fuse(batch) == batch
+    few = network(depthwise(3), shape=(1, 9, 9, 2))  # two planes and a kernel are no fewer bytes than the map
+    assert fuse(few) == few
 
 
 # --- fused nodes ---------------------------------------------------------------------------------------------------

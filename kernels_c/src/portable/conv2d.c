@@ -61,16 +61,23 @@ void gg_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, cons
             for (int32_t i = 0; i < p->in_c; ++i) {
                 out[i] = dx0 != NULL ? dx0[(ih * s->in_w + iw) * p->in_c + i] : 0.0F;
             }
+            if (s->kernel_h == 1 && s->kernel_w == 1) { /* one tap, the same for all output channels */
+                const int32_t oh = gg_output_row(s, ih, 0);
+                const int32_t ow = gg_output_column(s, iw, 0);
+                for (int32_t o = 0; oh >= 0 && ow >= 0 && o < p->out_c; ++o) {
+                    gg_row_fma(&weight, o, g[(oh * s->out_w + ow) * p->out_c + o], out);
+                }
+                continue;
+            }
             for (int32_t o = 0; o < p->out_c; ++o) {
                 for (int32_t kh = 0; kh < s->kernel_h; ++kh) {
                     const int32_t oh = gg_output_row(s, ih, kh);
                     for (int32_t kw = 0; oh >= 0 && kw < s->kernel_w; ++kw) {
                         const int32_t ow = gg_output_column(s, iw, kw);
-                        if (ow < 0) {
-                            continue;
+                        if (ow >= 0) {
+                            const float grad = g[(oh * s->out_w + ow) * p->out_c + o];
+                            gg_row_fma(&weight, (o * s->kernel_h + kh) * s->kernel_w + kw, grad, out);
                         }
-                        const float grad = g[(oh * s->out_w + ow) * p->out_c + o];
-                        gg_row_fma(&weight, (o * s->kernel_h + kh) * s->kernel_w + kw, grad, out);
                     }
                 }
             }

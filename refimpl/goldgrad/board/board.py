@@ -25,7 +25,7 @@ STEP, CHECKSUM, REPORT, INIT = 1, 2, 3, 4
 ALL_PARAMETERS = 0xFFFF_FFFF
 PAINT = 0xA5A5_A5A5
 BUDGET = 20_000_000_000
-"""Instructions that a command may take: 20 times what a step of the largest network is known to."""
+"""Instructions that a command may take unless told otherwise: far more than any training step."""
 SECONDS = 900.0
 
 EXCEPTIONS = {3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault"}

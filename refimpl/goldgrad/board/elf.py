@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import ARMAttributesSection, SymbolTableSection
-
 from ..rules import rule
-from .errors import WrongImage
+from .errors import BoardError, WrongImage
 from .memory_map import FLASH, FLASH_AXI
+
+try:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import ARMAttributesSection, SymbolTableSection
+except ModuleNotFoundError:
+    raise BoardError("pyelftools is not installed; pip install 'goldgrad[board]'") from None
 
 CORE = "Cortex-M7"
 ARCHITECTURES = {11: "ARMv6-M", 12: "ARMv6S-M", 13: "ARMv7E-M"}

@@ -18,7 +18,7 @@ def check(graph: Graph, node: Node, where: str) -> None:
 
 
 @rule("STREAM-M2")
-def _layout(graph: Graph, node: Node) -> tuple[dict[str, int], int]:
+def layout(graph: Graph, node: Node) -> tuple[dict[str, int], int]:
     """Offsets of the inner tensors in scratch, and the bytes of all: each lives from its maker to its last reader."""
     shelf, offsets = Shelf(), {}
     tensors = {tensor.name: tensor for tensor in node.inner}
@@ -35,7 +35,7 @@ def _layout(graph: Graph, node: Node) -> tuple[dict[str, int], int]:
 
 def scratch_bytes(graph: Graph, node: Node) -> int:
     """Bytes of the inner tensors that live at once."""
-    return _layout(graph, node)[1]
+    return layout(graph, node)[1]
 
 
 @rule("STREAM-A2")
@@ -58,7 +58,7 @@ def execute(
     graph: Graph, node: Node, operands: Mapping[str, Array], results: Mapping[str, Array], scratch: Array, call: Call
 ) -> None:
     """Run the body in memory that exists."""
-    offsets, size = _layout(graph, node)
+    offsets, size = layout(graph, node)
     assert scratch.nbytes == size
     arrays = {**operands, **results}
     arrays |= {tensor.name: view(scratch, offsets[tensor.name], tensor.type) for tensor in node.inner}

@@ -78,6 +78,12 @@ class _Search:
             for j in _bits(waits):
                 self.after[j].append(i)
         self.all = (1 << len(graph.nodes)) - 1
+        self.may_end = [
+            [(name, self.readers[name] & ~(1 << i)) for name in demand.reads if name not in self.kept]
+            for i, demand in enumerate(asked)
+        ]
+        """For each node, what it reads and can be the last to read, with the other readers."""
+        self.changes: dict[tuple[int, tuple[str, ...]], tuple[int, int]] = {}
 
     def is_legal(self) -> bool:
         """Whether the graph's own order is one: an update may stand before a reader of the old value."""
@@ -94,13 +100,19 @@ class _Search:
 
     def step(self, state: _State, node: int) -> tuple[int, int]:
         """Live bytes while a node runs, and after it."""
-        demand, size, left = self.asked[node], self.size, ~(state.done | 1 << node)
-        ending = [x for x in demand.reads if x not in self.kept and not self.readers[x] & left]
+        ending = tuple(name for name, others in self.may_end[node] if not others & ~state.done)
+        if (node, ending) not in self.changes:
+            self.changes[node, ending] = self._change(self.asked[node], ending)
+        during, after = self.changes[node, ending]
+        return state.live + during, state.live + after
+
+    def _change(self, demand: Demand, ending: Sequence[str]) -> tuple[int, int]:
+        """How many bytes more live while a node runs, and after it, if these operands end."""
+        size = self.size
         written = sum(size[result] for result in demand.writes)
-        shared = sum(size[result] for result in demand.sharing(ending, size)) if ending else 0
+        shared = sum(size[result] for result in demand.sharing(ending, size))
         unread = sum(size[r] for r in demand.writes if not self.readers[r] and r not in self.kept)
-        during = state.live + written + demand.scratch - shared
-        return during, state.live + written - unread - sum(size[x] for x in ending)
+        return written + demand.scratch - shared, written - unread - sum(size[x] for x in ending)
 
     def move(self, state: _State, node: int, during: int, after: int) -> _State:
         done, ready = state.done | 1 << node, state.ready & ~(1 << node)

@@ -15,6 +15,7 @@ from rich.table import Table
 from ..errors import GoldgradError
 from ..jobs import digits as job
 from .curve import draw
+from .files import check_outputs
 
 KERNELS = ("c", "none")
 
@@ -33,11 +34,11 @@ def run(
     _check(kernels, steps, rate, picture, document)
     model, chosen = job.model(model_file), job.scheme(scheme)
     console.print(f"[bold]digits[/bold]: {job.TASK}")
-    with _progress(console, chosen.name, steps) as step:
+    with progress(console, chosen.name, steps) as step:
         result = job.run(model, chosen, steps, rate, kernels == "c", progress=step)
     _write([result], picture, document, result.document())
     console.print(_table([result], None))
-    console.print(_sparkline(result.loss))
+    console.print(sparkline(result.loss))
     console.print(_verdict(result))
     console.print(f"picture: {picture}" + (f", JSON: {document}" if document else ""))
     return 0 if result.bit_exact in (True, None) else 1
@@ -51,12 +52,12 @@ def compare(
     model, results = job.model(model_file), []
     console.print(f"[bold]digits[/bold]: {job.TASK}")
     for name in job.SCHEMES:
-        with _progress(console, name, steps) as step:
+        with progress(console, name, steps) as step:
             results.append(job.run_c(model, job.scheme(name), steps, rate, progress=step))
     full, tried = results[0], []
     for name in job.WITHOUT_QAS:
         for other_rate in (rate, *job.RATES_WITHOUT_QAS):
-            with _progress(console, f"{name}, no QAS, rate {other_rate:g}", steps) as step:
+            with progress(console, f"{name}, no QAS, rate {other_rate:g}", steps) as step:
                 tried.append(job.run_c(model, job.scheme(name), steps, other_rate, qas=False, progress=step))
         mine = [result for result in tried if result.scheme == name]
         results += [mine[0], max(mine[1:], key=lambda result: result.accuracy_after)]
@@ -76,9 +77,7 @@ def _check(kernels: str, steps: int, rate: float, *files: Path | None) -> None:
         raise GoldgradError(f"--steps is {steps}; give at least 1")
     if not 0 < rate < float("inf"):
         raise GoldgradError(f"--rate is {rate}; give a positive number")
-    for file in files:
-        if file is not None and file.is_dir():
-            raise GoldgradError(f"{file} is a folder; name a file")
+    check_outputs(*files)
 
 
 def _write(results: Sequence[job.Result], picture: Path, document: Path | None, content: object) -> None:
@@ -92,7 +91,7 @@ def _write(results: Sequence[job.Result], picture: Path, document: Path | None, 
 
 
 @contextmanager
-def _progress(console: Console, title: str, steps: int) -> Iterator[Callable[[int, float], None]]:
+def progress(console: Console, title: str, steps: int) -> Iterator[Callable[[int, float], None]]:
     """A bar in a terminal; elsewhere a line now and then."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
@@ -124,7 +123,7 @@ def _table(results: Sequence[job.Result], full: job.Result | None) -> Table:
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def _sparkline(loss: Sequence[float], width: int = 60) -> str:
+def sparkline(loss: Sequence[float], width: int = 60) -> str:
     """The loss curve in a line of text: means of equal stretches."""
     count = min(width, len(loss))
     edges = [round(i * len(loss) / count) for i in range(count + 1)]

@@ -31,7 +31,7 @@ from ...rules import rule
 from ..elf import Elf
 from ..errors import BoardError, EmulatorMissing
 
-BACKENDS = {"unicorn": "Unicorn", "qemu": "Qemu"}
+BACKENDS = {"unicorn": "Unicorn", "qemu": "Qemu", "renode": "Renode"}
 """Modules of this package and the class in each; the first that is here is used where none is named."""
 
 

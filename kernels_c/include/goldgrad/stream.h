@@ -1,0 +1,40 @@
+/* What streamed blocks need besides kernels: windows of a row, and channels apart (specs/streaming.md). */
+#ifndef GOLDGRAD_STREAM_H
+#define GOLDGRAD_STREAM_H
+
+#include <stdint.h>
+
+#include "goldgrad/window.h"
+
+/*
+ * The window by which one output row reads its map (STREAM-S2): of_row gets map's geometry with out_h = 1, and as
+ * in_h and pad_top the rows of the map that this output row meets, and the padding above them.
+ *
+ *   map     the window of the whole map; every output row meets a row of the map (WIN-S3)
+ *   row     0 <= row < map->out_h
+ *   of_row  all of it is written; overlaps nothing
+ *
+ * Returns the first row of the map that is met.
+ */
+int32_t gg_stream_row(const gg_window_t *map, int32_t row, gg_window_t *of_row);
+
+/*
+ * A channel of a tensor with channels last, and back (STREAM-M3): to[i] = from[i * stride], or to[i * stride] = from[i],
+ * for 0 <= i < count.  Every bit as it was; nothing else is written, and the arrays do not overlap.
+ *
+ *   count   pixels, rows of a weight: at least 1;  stride  channels, at least 1;  count * stride fits into int32_t
+ */
+void gg_stream_take_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to);
+void gg_stream_take_float(int32_t count, int32_t stride, const float *from, float *to);
+void gg_stream_put_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to);
+void gg_stream_put_float(int32_t count, int32_t stride, const float *from, float *to);
+
+/*
+ * One channel's bits of a mask, a byte a pixel, 0 or 1 (STREAM-M3).
+ *
+ *   mask  uint8 [count][stride], packed along channels;  0 <= channel < 8 * stride
+ *   to    uint8 [count], all of it is written; overlaps nothing
+ */
+void gg_stream_take_bit(int32_t count, int32_t stride, int32_t channel, const uint8_t *mask, uint8_t *to);
+
+#endif

@@ -1,0 +1,46 @@
+#include "goldgrad/stream.h"
+
+/* STREAM-S2: rows outside the map are padding. */
+int32_t gg_stream_row(const gg_window_t *map, int32_t row, gg_window_t *of_row) {
+    int32_t low = row * map->stride_h - map->pad_top;
+    int32_t high = low + (map->kernel_h - 1) * map->dilation_h + 1;
+    int32_t first = low < 0 ? 0 : low;
+    int32_t end = high > map->in_h ? map->in_h : high;
+    *of_row = *map;
+    of_row->in_h = end - first;
+    of_row->out_h = 1;
+    of_row->pad_top = first - low;
+    return first;
+}
+
+/* STREAM-M3 */
+void gg_stream_take_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to) {
+    for (int32_t i = 0; i < count; ++i) {
+        to[i] = from[i * stride];
+    }
+}
+
+void gg_stream_take_float(int32_t count, int32_t stride, const float *from, float *to) {
+    for (int32_t i = 0; i < count; ++i) {
+        to[i] = from[i * stride];
+    }
+}
+
+void gg_stream_put_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to) {
+    for (int32_t i = 0; i < count; ++i) {
+        to[i * stride] = from[i];
+    }
+}
+
+void gg_stream_put_float(int32_t count, int32_t stride, const float *from, float *to) {
+    for (int32_t i = 0; i < count; ++i) {
+        to[i * stride] = from[i];
+    }
+}
+
+void gg_stream_take_bit(int32_t count, int32_t stride, int32_t channel, const uint8_t *mask, uint8_t *to) {
+    mask += channel / 8;
+    for (int32_t i = 0; i < count; ++i) {
+        to[i] = (uint8_t)(mask[i * stride] >> channel % 8 & 1);
+    }
+}

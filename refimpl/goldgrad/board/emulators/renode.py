@@ -1,0 +1,236 @@
+"""Renode: the whole board of renode/stm32f746.repl, driven through commands of renode/monitor.py.
+
+Renode is started with a socket's number and connects to it, so nothing listens to anybody else.  renode/monitor.py
+counts between marks and holds the CPU at the firmware's stops; what goes wrong otherwise stands in Renode's log, which
+is read after every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from ... import paths
+from ...rules import rule
+from ..elf import Elf
+from ..errors import EmulatorDied
+from ..memory_map import BELOW_STACK, FLASH
+from . import Emulator, Fault, Run, Stop
+from ._blocks import count_instructions
+
+NEEDED = (1, 16, 1)
+"""The first whose rights of pages come before the CPU's MPU."""
+REMEDY = f"install Renode {'.'.join(map(str, NEEDED))} or later, or set RENODE_ROOT to its folder"
+START_SECONDS = 60.0
+"""Renode itself takes two."""
+GRACE_SECONDS = 20.0
+"""An answer may come so much later than it has to."""
+
+FORBIDDEN = re.compile(r"goldgrad: (?P<access>\w+) at 0x(?P<address>[0-9A-F]+) by 0x(?P<pc>[0-9A-F]+)")
+STRAY = re.compile(r"\[cpu: 0x(?P<pc>[0-9A-F]+)\] \w+ (from|to) non existing peripheral at 0x(?P<address>[0-9A-F]+)")
+ABORT = re.compile(r"\[ERROR\] cpu: (?P<what>.*)")
+
+
+class Renode(Emulator):
+    """The board on Renode."""
+
+    name: ClassVar[str] = "renode"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Whether it is on PATH or where RENODE_ROOT says, and new enough."""
+        command, root = _command(), os.environ.get("RENODE_ROOT")
+        if not command and root:
+            return f"RENODE_ROOT is {root}, where no renode is; correct it"
+        if not command:
+            return f"renode is not on PATH; {REMEDY}"
+        version = _says(command)
+        found = re.search(r"v(\d+)\.(\d+)\.(\d+)", version)
+        if not found:
+            return f"{command} does not start: {version}; {REMEDY}"
+        return None if tuple(map(int, found.groups())) >= NEEDED else f"this is {version}; {REMEDY}"
+
+    @classmethod
+    def version(cls) -> str:
+        """What Renode says of itself."""
+        return _says(_command())
+
+    def __init__(self, elf: Elf) -> None:
+        """Start Renode and wait until it has loaded the platform and ``elf``."""
+        self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-renode-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stream: io.BufferedRWPair | None = None
+        self._socket: socket.socket | None = None
+        self._seen = 0
+        try:
+            self._start(elf)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, elf: Elf) -> None:
+        board = self._folder / "board"  # a path that needs no quotes: Renode has rules of its own for them
+        board.mkdir()
+        for name in ("goldgrad.resc", "stm32f746.repl", "monitor.py"):
+            shutil.copy(paths.data("renode") / name, board)
+        (self._folder / "program.elf").symlink_to(elf.path.resolve())
+        mark = elf.symbol("gg_mark")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            commands = (
+                "$elf=@program.elf",
+                "include @board/goldgrad.resc",
+                f"gg_watch {count_instructions(elf.load(mark.address, mark.size))}",
+                f"gg_serve {server.getsockname()[1]}",
+            )
+            command = [_command(), "--console", "--disable-gui", "--plain", "--config", str(self._folder / "config")]
+            for each in commands:
+                command += ["-e", each]
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            self._socket = self._accept(server)
+        self._stream = self._socket.makefile("rwb")
+        self.write(FLASH.start, elf.flash().ljust(FLASH.size, b"\xff"))
+
+    def _accept(self, server: socket.socket) -> socket.socket:
+        assert self._process
+        server.settimeout(0.2)
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline and "There was an error" not in self._said():
+            with contextlib.suppress(TimeoutError):
+                return server.accept()[0]
+        raise self._died()
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write into RAM."""
+        self._send(f"write {address} {len(data)}", data)
+        self._answer()
+
+    def read(self, address: int, count: int) -> bytes:
+        """Read RAM or flash; on either bus."""
+        self._send(f"read {address} {count}")
+        return self._answer(count=count)
+
+    @property
+    def text(self) -> str:
+        """What USART3 said."""
+        self._send("text")
+        return bytes(map(int, self._answer().split())).decode("utf-8", "replace")
+
+    @rule("MEAS-S1", "MEAS-S2")
+    def run(self, budget: int, seconds: float) -> Run:
+        """Go on until a stop of the firmware, a fault, or the end of budget or time."""
+        self._send(f"run {seconds} {budget}")
+        stop, region, pc, lr, *counted = self._answer(seconds).decode().split()
+        pairs = (pair.split(":") for pair in counted[0].split(",")) if counted else ()
+        counts = {int(number): int(count) for number, count in pairs}
+        fault = self._fault(int(pc), int(lr))
+        if stop == "FAULT" and not fault:
+            raise self._died()
+        return Run(Stop.FAULT if fault and stop != "HALT" else Stop[stop], counts, int(region), fault)
+
+    @rule("BOARD-C2")
+    def _fault(self, pc: int, lr: int) -> Fault | None:
+        """What Renode's log says since it was last read."""
+        new = self._said()[self._seen :]
+        self._seen += len(new)
+        if found := FORBIDDEN.search(new):
+            address, pc = int(found["address"], 16), int(found["pc"], 16)
+            below = address in BELOW_STACK
+            if found["access"] == "Execute":
+                what = "execution outside flash"
+            elif below:
+                what = "stack overflow"
+            else:
+                what = "write to flash" if address in FLASH else "access outside the memory map"
+            return Fault(what, pc, lr, address, is_stack_overflow=below)
+        if stray := STRAY.search(new):
+            return Fault("access outside the memory map", int(stray["pc"], 16), None, int(stray["address"], 16))
+        if abort := ABORT.search(new):
+            return Fault(f"Renode says: {abort['what'].strip()}", pc, lr)
+        return None
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    def _said(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def _send(self, line: str, data: bytes = b"") -> None:
+        if not self._stream:
+            raise EmulatorDied("renode is closed; start it again")
+        try:
+            self._stream.write(line.encode() + b"\n" + data)
+            self._stream.flush()
+        except OSError:
+            raise self._died() from None
+
+    def _answer(self, seconds: float = 0.0, count: int | None = None) -> bytes:
+        """``count`` bytes, or a line; ``seconds`` is what Renode may need for it."""
+        assert self._stream and self._socket
+        self._socket.settimeout(seconds + GRACE_SECONDS)
+        try:
+            data = self._stream.readline() if count is None else self._stream.read(count)
+        except OSError:
+            raise self._died() from None
+        if not data.endswith(b"\n") if count is None else len(data) < count:
+            raise self._died()
+        return data
+
+    def _died(self) -> EmulatorDied:
+        status = "stopped answering"
+        if self._process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = f"ended with {self._process.wait(timeout=0.5)}"
+        lines = [line.strip() for line in self._said().splitlines()]
+        wrong = [i for i, line in enumerate(lines) if "[ERROR]" in line or "There was an error" in line]
+        reason = f": {' '.join(lines[wrong[0] : wrong[0] + 2])}" if wrong else ""
+        return EmulatorDied(f"renode {status}{reason}")
+
+    def close(self) -> None:
+        """Kill Renode with all that it started, and remove its files."""
+        for each in (self._stream, self._socket):
+            if each:
+                with contextlib.suppress(OSError):
+                    each.close()
+        self._stream = self._socket = None
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _command() -> str:
+    """Renode's launcher, or "" if there is none."""
+    return shutil.which("renode", path=os.environ.get("RENODE_ROOT")) or ""
+
+
+@functools.cache
+def _says(command: str) -> str:
+    """The version, or the first line of the complaint, on one line."""
+    try:
+        run = subprocess.run([command, "--version"], capture_output=True, text=True, check=False, timeout=START_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        return " ".join(str(fault).split())
+    lines = [" ".join(line.split()) for line in (run.stdout or run.stderr).splitlines() if line.strip()]
+    return ", ".join(lines[:2]) or "no answer"

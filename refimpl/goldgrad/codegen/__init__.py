@@ -1,0 +1,5 @@
+"""A planned training graph becomes a C program (specs/program.md): one arena, a call of a kernel a node, no library."""
+
+from .program import generate
+
+__all__ = ["generate"]

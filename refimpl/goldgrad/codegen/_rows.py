@@ -1,0 +1,158 @@
+"""A streamed forward block in C: its schedule as a table, and a case a pipeline (specs/streaming.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+from ..composites.rows import Schedule
+from ..errors import GoldgradError
+from ..graph import Node
+from ..ops import Type
+from ..rules import rule
+from ._memory import Memory
+from ._text import CTYPES, called, comment, initializer, params_of, wrapped
+
+INDENT = " " * 12
+
+
+@rule("PROG-S3")
+def rows(memory: Memory, node: Node) -> Iterator[str]:
+    """The statements of a node's function."""
+    writer = _Writer(memory, node)
+    schedule = writer.schedule
+    check(node, schedule)
+    for i, part in enumerate(node.body):
+        params = params_of(part.function, writer.types(i), part.attributes)
+        if params is not None:
+            yield from initializer(f"static const {params.ctype} p{i}", params, "    ")
+    for name, (_, bases) in schedule.bands.items():
+        yield f"    /* The first row that the band of {name} holds as each row comes. */"
+        yield f"    static const uint16_t from_{memory.names[name]}[{len(bases)}] = {{"
+        yield from wrapped(map(str, bases), " " * 8)
+        yield "    };"
+    numbers = {pipeline: n for n, pipeline in enumerate(sorted(set(schedule.pipeline)))}
+    yield "    /* Which pipeline computes its next row, step after step. */"
+    yield f"    static const uint8_t steps[{len(schedule.steps)}] = {{"
+    yield from wrapped((str(numbers[pipeline]) for pipeline, _ in schedule.steps), " " * 8)
+    yield "    };"
+    for name, (offset, type_) in writer.layout.items():
+        place = memory.at(writer.base + offset, type_.dtype)
+        kind = f"{type_.shape[1]} rows" if name in schedule.bands else "a row"
+        yield f"    {CTYPES[type_.dtype]} *const {memory.names[name]} = {place}; /* {kind} */"
+    yield f"    int32_t next[{len(numbers)}] = {{0}};"
+    for name in schedule.bands:
+        yield f"    int32_t first_{memory.names[name]} = 0;"
+    yield f"    for (int32_t i = 0; i < {len(schedule.steps)}; ++i) {{"
+    yield "        const int32_t row = next[steps[i]]++;"
+    yield "        switch (steps[i]) {"
+    for pipeline, n in numbers.items():
+        yield f"        case {n}: {{"
+        yield from writer.pipeline(pipeline)
+        yield "            break;"
+        yield "        }"
+    yield "        default:"
+    yield "            break;"
+    yield "        }"
+    yield "    }"
+
+
+@rule("PROG-S3")
+def check(node: Node, schedule: Schedule) -> None:
+    """Raise where a block is not made of whole rows of what is there."""
+    for name in schedule.fed:
+        raise GoldgradError(f"{name} comes row by row, and a program takes it whole; plan without stream-image")
+    if any(schedule.tile_columns(name) < schedule.tensors[name].type.shape[2] for name in schedule.tiles):
+        raise GoldgradError(
+            f"{node.results[0]} is computed in tiles, and a program takes whole rows; leave columns out"
+        )
+
+
+class _Writer:
+    def __init__(self, memory: Memory, node: Node) -> None:
+        self.memory, self.node = memory, node
+        self.schedule = Schedule(memory.graph, node)
+        self.tensors = self.schedule.tensors
+        self.layout, _ = self.schedule.layout
+        self.base = memory.scratch_of(node)
+
+    def types(self, i: int) -> dict[str, Type | None]:
+        """Operands and results of a part: whole maps where it reads through a window, else rows of them."""
+        part, table = self.node.body[i], {}
+        whole = self.schedule.windows[i] is not None
+        definition = part.definition
+        named = zip((*definition.inputs, *definition.outputs), _padded(part), strict=True)
+        for name, tensor in named:
+            table[name] = None if tensor is None else self._row_type(tensor, whole)
+        return table
+
+    def _row_type(self, tensor: str, whole: bool) -> Type:
+        type_ = self.tensors[tensor].type
+        if whole or len(type_.shape) != 4 or self.tensors[tensor].role in ("weight", "constant"):
+            return type_
+        return Type((1, 1, *type_.shape[2:]), type_.dtype)
+
+    def pipeline(self, pipeline: int) -> Iterator[str]:
+        """A row of all results of a pipeline."""
+        s, names = self.schedule, self.memory.names
+        members = s.members(pipeline)
+        yield f"{INDENT}{self.memory.mark(s.parts[members[0]])}"
+        for name in (n for i in members for n in s.parts[i].results if n in s.bands):
+            held, spelled = self.layout[name][1].shape[1], names[name]
+            size = self._row_bytes(name)
+            yield f"{INDENT}if (from_{spelled}[row] > first_{spelled}) {{ /* dead rows make room */"
+            yield f"{INDENT}    const int32_t gone = from_{spelled}[row] - first_{spelled};"
+            yield f"{INDENT}    __builtin_memmove({self.memory[name]}, {self.memory[name]} + gone * {self._row(name)},"
+            yield f"{INDENT}                      (size_t)({held} - gone) * {size});"
+            yield f"{INDENT}    first_{spelled} += gone;"
+            yield f"{INDENT}}}"
+        for i in members:
+            if i != members[0]:
+                yield f"{INDENT}{self.memory.mark(s.parts[i])}"
+            yield from self._part(i)
+
+    def _part(self, i: int) -> Iterator[str]:
+        part, types = self.node.body[i], self.types(i)
+        yield from comment(self.memory.brief(part), INDENT)
+        windowed, params, first = self.schedule.windows[i] is not None, f"&p{i}", "row"
+        if windowed:
+            struct = params_of(part.function, types, part.attributes)
+            assert struct is not None
+            yield f"{INDENT}{struct.ctype} r{i} = p{i};"
+            yield f"{INDENT}const int32_t from_{i} = gg_stream_row(&p{i}.window, row, &r{i}.window);"
+            params, first = f"&r{i}", f"from_{i}"
+        expressions = {}
+        definition = part.definition
+        maps = set(self._maps(i))
+        for name, tensor in zip(definition.inputs, part.inputs, strict=False):
+            if tensor is not None:
+                expressions[name] = self._rows(tensor, first) if tensor in maps else self.memory[tensor]
+        for name, tensor in zip(definition.outputs, part.outputs, strict=True):
+            if tensor is not None:
+                expressions[name] = self._rows(tensor, "row")
+        yield from called(part.function, types, part.attributes, expressions, params, INDENT)
+
+    def _maps(self, i: int) -> list[str]:
+        return [read.name for read in self.schedule.reads(self.schedule.pipeline[i], 0) if read.part == i] + [
+            name for name in self.node.body[i].operands if name in self.schedule.tiles
+        ]
+
+    def _row(self, name: str) -> int:
+        """Elements of a row."""
+        return prod(self.tensors[name].type.shape[2:])
+
+    def _row_bytes(self, name: str) -> int:
+        return Type(self.tensors[name].type.shape[2:], self.tensors[name].type.dtype).nbytes
+
+    def _rows(self, name: str, first: str) -> str:
+        """The rows of a map from ``first`` on."""
+        if name in self.schedule.tiles:
+            return self.memory[name]
+        at = f"({first} - first_{self.memory.names[name]})" if name in self.schedule.bands else first
+        return f"{self.memory[name]} + {at} * {self._row(name)}"
+
+
+def _padded(part: Node) -> tuple[str | None, ...]:
+    """Operands and results, absent ones at the end included."""
+    missing = len(part.definition.inputs) - len(part.inputs)
+    return (*part.inputs, *[None] * missing, *part.outputs)

@@ -1,0 +1,182 @@
+"""Training on the emulated board, sample after sample, held to the interpreter's bits at every step."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..board.board import Board
+from ..board.build import build
+from ..board.elf import Elf
+from ..board.emulators import BACKENDS, backend, present
+from ..board.errors import EmulatorMissing
+from ..board.measure import Measurement, measurement
+from ..board.toolchain import Toolchain, find_toolchain
+from ..codegen import generate
+from ..memory.plan import Plan, plan
+from ..numerics import Array, float32
+from ..rules import rule
+from ..training import Session
+
+Samples = Iterable[Mapping[str, Array]]
+Progress = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A session's training step as an ELF, with the plan that it follows and the C that it was made from."""
+
+    plan: Plan
+    source: str
+    elf: Elf
+    toolchain: Toolchain
+
+
+@dataclass
+class BoardRun:
+    """What training on one emulator came to; ``compared`` counts values whose bits were compared."""
+
+    emulator: str
+    version: str
+    measurement: Measurement
+    bit_exact: bool
+    compared: int
+    first_difference: str | None
+    loss: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    memory: Mapping[str, bytes] = field(default_factory=dict)
+    """Arena and scratch after the last step."""
+
+
+def firmware(session: Session, folder: Path | None = None, planned: Plan | None = None) -> Firmware:
+    """Plan a session's step, write it as C, build it; the files stay in ``folder``, if one is named.
+
+    Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
+    """
+    planned = plan(session.graph) if planned is None else planned
+    source, toolchain = generate(session, planned), find_toolchain()
+    place = _folder() if folder is None else folder
+    place.mkdir(parents=True, exist_ok=True)
+    name = f"{session.graph.name}-{session.scheme.name}"
+    program = place / f"{name}.c"
+    program.write_text(source)
+    elf = build([program], place / f"{name}.elf", toolchain=toolchain)
+    return Firmware(planned, source, elf, toolchain)
+
+
+@functools.cache
+def _folder() -> Path:
+    """Where programs are built that nobody keeps: the kernels are compiled once in the life of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def chosen_emulators(name: str | None) -> list[str]:
+    """The emulators to run on: one by name (None: the first that is here), or ``all`` that are."""
+    if name == "all":
+        found = present()
+        if not found:
+            raise EmulatorMissing(f"no emulator is here; pip install 'goldgrad[board]' brings {next(iter(BACKENDS))}")
+        return found
+    if name is None:
+        return present()[:1] or [next(iter(BACKENDS))]
+    return [name]
+
+
+@rule("MEAS-S8")
+def train(
+    session: Session, made: Firmware, samples: Samples, rate: float, emulator: str, progress: Progress | None = None
+) -> BoardRun:
+    """Train on the board and in the interpreter, and compare every kept tensor after every step, bit for bit."""
+    start, counts, steps = time.perf_counter(), Counter[int](), 0
+    compared, difference, losses = 0, None, list[float]()
+    rates = {"lr": float32([rate]), "mu": float32([session.mu])}
+    with Board(made.elf, emulator) as board:
+        known = {buffer.name for buffer in board.program.buffers}
+        for step, sample in enumerate(samples):
+            outside: dict[str, Array] = {**sample, **rates, "step": np.array([session.steps], np.int32)}
+            board.step({name: value for name, value in outside.items() if name in known})
+            counts.update(board.instructions)
+            outputs = session.step(sample, rate)
+            wanted = {**outputs, **{name: session.parameters[name] for name in session.graph.updates}}
+            for name, value in wanted.items():
+                compared += value.size
+                if difference is None:
+                    difference = _difference(name, value, board.read(name), step)
+            losses.append(float(outputs["loss"][0]))
+            steps += 1
+            if progress:
+                progress(step, losses[-1])
+        found = measurement(board, counts, steps)
+        memory, version = board.memory(), backend(emulator).version()
+    seconds = time.perf_counter() - start
+    return BoardRun(emulator, version, found, difference is None, compared, difference, losses, seconds, memory)
+
+
+def _difference(name: str, value: Array, held: bytes, step: int) -> str | None:
+    """The first element whose bits the board has otherwise."""
+    if held == np.ascontiguousarray(value).tobytes():
+        return None
+    theirs = np.frombuffer(held, value.dtype).reshape(value.shape)
+    size = value.dtype.itemsize
+    bits = (np.ascontiguousarray(array).view(f"u{size}").reshape(-1) for array in (value, theirs))
+    first = int(np.argmax(next(bits) != next(bits)))
+    index = [int(i) for i in np.unravel_index(first, value.shape)]
+    where = tuple(index)
+    return f"step {step}, {name}{index}: {value[where]!r} in the interpreter, {theirs[where]!r} on the board"
+
+
+@rule("MEAS-S8")
+def disagreements(runs: Sequence[BoardRun]) -> list[str]:
+    """In what several emulators differ, in a line each: instructions by region, memory images, stack."""
+    first, faults = runs[0], list[str]()
+    for other in runs[1:]:
+        pair = f"{first.emulator} and {other.emulator}"
+        for mine, theirs in zip(first.measurement.regions, other.measurement.regions, strict=True):
+            if mine != theirs:
+                counts = f"{mine.instructions:,} and {theirs.instructions:,}"
+                faults.append(f"{pair} count {counts} instructions in {mine.name}")
+        if first.measurement.between != other.measurement.between:
+            faults.append(f"{pair} differ between operators")
+        if first.measurement.sram != other.measurement.sram:
+            faults.append(
+                f"{pair} find {first.measurement.sram.stack} and {other.measurement.sram.stack} bytes of stack"
+            )
+        faults += [
+            f"{pair} end with another {name}" for name in first.memory if first.memory[name] != other.memory[name]
+        ]
+    return faults
+
+
+def document(session: Session, made: Firmware, runs: Sequence[BoardRun]) -> dict[str, Any]:
+    """The content of ``--json``: what the first emulator measured, and what each found."""
+    first = runs[0]
+    return {
+        "model": session.graph.name,
+        "scheme": session.scheme.name,
+        "steps": first.measurement.steps,
+        "bit_exact": all(run.bit_exact for run in runs),
+        "first_difference": next((run.first_difference for run in runs if run.first_difference), None),
+        "compared": sum(run.compared for run in runs),
+        **{k: v for k, v in first.measurement.as_json().items() if k in ("instructions", "regions", "sram", "flash")},
+        "between": first.measurement.between,
+        "emulator": first.emulator,
+        "emulators": [{"name": run.emulator, "version": run.version, "seconds": run.seconds} for run in runs],
+        "absent": {name: backend(name).missing() for name in BACKENDS if backend(name).missing()},
+        "disagreements": disagreements(runs),
+        "compiler": made.toolchain.version,
+        "flags": list(made.toolchain.flags),
+        "arena_bytes": made.plan.arena_bytes,
+        "loss": first.loss,
+    }

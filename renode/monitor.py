@@ -1,0 +1,213 @@
+"""What Renode's monitor learns of goldgrad's firmware: to run until it stops, and to count instructions by region.
+
+Renode reads this with an interpreter of its own (IronPython 2.7) and makes a command ``name`` of every ``mc_name``.
+
+The hooks run in the CPU's thread, between two instructions, and at a stop the thread stays in one until it is told to
+go on: so counts are exact there, nothing has to be paused, and no run races with the command after it.
+"""
+# ruff: noqa: E402, F821, PLW0108, PLW0603, UP004, UP031  (Python 2, and names that Renode defines)
+
+import clr
+import System
+
+clr.AddReference("System.Net.Sockets")
+from Antmicro.Renode.Core import EmulationManager
+from Antmicro.Renode.Logging import Logger, LogLevel
+from Antmicro.Renode.Peripherals.CPU import ExternalMmuPosition, ExternalMmuResult, HaltReason
+from Antmicro.Renode.Peripherals.Miscellaneous import ExternalMmuBase
+from System.Net.Sockets import TcpClient
+from System.Threading import AutoResetEvent
+
+FIRMWARE = -2
+R0, LR = 0, 14
+POLL_MS = 20
+"""How often budget and time are looked at."""
+
+READ, WRITE, EXECUTE = 1, 2, 4
+RIGHTS = (
+    (0x00200000, 0x00300000, READ | EXECUTE),  # flash
+    (0x20000000, 0x20050000, READ | WRITE),  # DTCM, SRAM1, SRAM2
+    (0x40000000, 0x40080000, READ | WRITE),  # peripherals
+    (0xE000E000, 0xE000F000, READ | WRITE),  # system control space
+)
+"""What may be touched, as in firmware/mpu.c: Renode's MPU lets privileged code have everything between its regions."""
+
+
+class Watch(object):
+    """Follows the firmware from one stop to the next."""
+
+    def __init__(self, machine, mark_instructions):
+        """Set the hooks; ``mark_instructions`` are those of gg_mark, which count for no region."""
+        self.bus, self.cpu = machine["sysbus"], machine["sysbus.cpu"]
+        self.mark_instructions = mark_instructions
+        self.region, self.counts, self.counted = FIRMWARE, {}, 0
+        self.stop, self.stopped, self.go = None, AutoResetEvent(False), AutoResetEvent(False)
+        self.is_held = self.is_pausing = self.is_dead = False
+        self.faulted = None
+        self.text = []
+        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_mark"), self.on_mark)
+        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_wait"), lambda cpu, pc: self.hold("WAIT"))
+        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_halt"), lambda cpu, pc: self.hold("HALT"))
+        self.cpu.Halted += self.on_halted
+        self.cpu.EnableExternalWindowMmu(ExternalMmuPosition.BeforeInternal)
+        for start, end, rights in RIGHTS:
+            window = self.cpu.AcquireExternalMmuWindow(privilege(READ | WRITE | EXECUTE))
+            self.cpu.SetMmuWindowStart(window, start)
+            self.cpu.SetMmuWindowEnd(window, end)
+            self.cpu.SetMmuWindowAddend(window, 0)
+            self.cpu.SetMmuWindowPrivileges(window, privilege(rights))
+        self.cpu.AddHookOnMmuFault(self.on_fault)
+        machine["sysbus.usart3"].CharReceived += lambda byte: self.text.append(byte)
+
+    def on_mark(self, cpu, pc):
+        """Begin a region behind gg_mark."""
+        self.count()
+        self.counted += self.mark_instructions
+        region = int(cpu.GetRegister(R0).RawValue)
+        self.region = region - (1 << 32) if region >> 31 else region
+
+    def count(self):
+        """Give the region what was executed since the last time; nothing inside gg_mark, which is paid for already."""
+        executed = int(self.cpu.ExecutedInstructions)
+        self.counts[self.region] = self.counts.get(self.region, 0) + max(0, executed - self.counted)
+        self.counted = max(executed, self.counted)
+
+    def on_fault(self, address, access, window, is_first):
+        """Stop where an access breaks RIGHTS.
+
+        Only when the access is tried again, after it was reported in full, does the CPU have the PC of its instruction.
+        """
+        if is_first:
+            return ExternalMmuResult.Fault
+        if self.faulted == address:
+            what = "goldgrad: %s at 0x%08X by 0x%08X" % (access, address, self.cpu.PC.RawValue)
+            Logger.LogAs(self.cpu, LogLevel.Error, what)
+            self.hold("FAULT")
+        self.faulted = address
+        return ExternalMmuResult.NoFault
+
+    def on_halted(self, arguments):
+        """Renode gave up; its log says why."""
+        if arguments.Reason == HaltReason.Abort:
+            self.is_dead, self.stop = True, "FAULT"
+            self.stopped.Set()
+
+    def hold(self, stop):
+        """Keep the CPU before the instruction that it has come to."""
+        if self.is_pausing:
+            return
+        self.stop, self.is_held = stop, True
+        self.stopped.Set()
+        self.go.WaitOne()
+
+    def run(self, seconds, budget):
+        """Go on until the next stop: WAIT, HALT, FAULT, TIME or BUDGET."""
+        emulation = EmulationManager.Instance.CurrentEmulation
+        start, end = int(self.cpu.ExecutedInstructions), System.DateTime.UtcNow.AddSeconds(seconds)
+        self.stop = "FAULT" if self.is_dead else None
+        self.stopped.Reset()
+        if self.is_held:
+            self.is_held = False
+            self.go.Set()
+        else:
+            emulation.StartAll()
+        while self.stop is None:
+            if self.stopped.WaitOne(POLL_MS):
+                continue
+            if int(self.cpu.ExecutedInstructions) - start > budget:
+                self.stop = "BUDGET"
+            elif System.DateTime.UtcNow > end:
+                self.stop = "TIME"
+        if self.stop in ("BUDGET", "TIME"):
+            self.is_pausing = True
+            emulation.PauseAll()
+            self.is_pausing = False
+        self.count()
+        Logger.Flush()
+        return self.stop
+
+    def release(self):
+        """Hold the CPU no more, so that Renode can stop it."""
+        self.is_pausing = True
+        self.go.Set()
+
+    def take(self):
+        """Give the counts since they were last taken, as region:count."""
+        counts, self.counts = self.counts, {}
+        return ",".join("%d:%d" % pair for pair in sorted(counts.items()) if pair[1])
+
+
+watch = None
+
+
+def mc_gg_watch(mark_instructions):
+    """Begin, at reset."""
+    global watch
+    watch = Watch(self.Machine, int(mark_instructions))
+
+
+def mc_gg_run(seconds, budget):
+    """Run, and print why it ended."""
+    print(watch.run(float(seconds), int(budget)))
+
+
+def mc_gg_counts():
+    """Print instructions by region since the last time."""
+    print(watch.take())
+
+
+def mc_gg_release():
+    """End; to be called before the machine is reset or left."""
+    if watch:
+        watch.release()
+
+
+def mc_gg_serve(port):
+    """Obey the program that listens on ``port`` of this machine, until it goes (goldgrad/board/emulators/renode.py)."""
+    stream = TcpClient("127.0.0.1", int(port)).GetStream()
+    while True:
+        words = read_line(stream).split()
+        if not words:
+            return
+        command, numbers = words[0], words[1:]
+        if command == "run":
+            stop = watch.run(float(numbers[0]), int(numbers[1]))
+            pc, lr = watch.cpu.PC.RawValue, watch.cpu.GetRegister(LR).RawValue
+            send(stream, "%s %d %d %d %s\n" % (stop, watch.region, pc, lr, watch.take()))
+        elif command == "read":
+            data = watch.bus.ReadBytes(int(numbers[0]), int(numbers[1]))
+            stream.Write(data, 0, data.Length)
+        elif command == "write":
+            watch.bus.WriteBytes(read_exactly(stream, int(numbers[1])), int(numbers[0]))
+            send(stream, "\n")
+        elif command == "text":
+            send(stream, " ".join(str(byte) for byte in watch.text) + "\n")
+
+
+def privilege(rights):
+    """Rights as Renode has them."""
+    return System.Enum.ToObject(clr.GetClrType(ExternalMmuBase.Privilege), rights)
+
+
+def send(stream, text):
+    """Write a line."""
+    data = System.Text.Encoding.ASCII.GetBytes(text)
+    stream.Write(data, 0, data.Length)
+
+
+def read_line(stream):
+    """Read one, without its end; nothing at the end of the stream."""
+    found = []
+    while True:
+        byte = stream.ReadByte()
+        if byte < 0 or byte == 10:
+            return "".join(found)
+        found.append(chr(byte))
+
+
+def read_exactly(stream, count):
+    """Read ``count`` bytes."""
+    data, at = System.Array.CreateInstance(System.Byte, count), 0
+    while at < count:
+        at += stream.Read(data, at, count - at)
+    return data

@@ -1,0 +1,178 @@
+"""``goldgrad run MODEL --board stm32f746``: training on the emulated board, held to the interpreter (MEAS-S8)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+import graphs
+import tiny_model
+from goldgrad.board.emulators import BACKENDS, backend, present
+from goldgrad.board.errors import DoesNotFit
+from goldgrad.cli import app
+from goldgrad.errors import GoldgradError
+from goldgrad.jobs import on_board
+from goldgrad.memory.plan import plan
+from goldgrad.models import architecture
+from goldgrad.schemes import named, names
+from goldgrad.sparse import FULL, Scheme
+from goldgrad.training import Session
+
+mark = pytest.mark
+SPARSE = Scheme("sparse", biases=3, weights={"block.expand": (1, 3), "block.depthwise": 0.5})
+NETWORKS = ("mcunet-5fps", "mobilenet-v2-w0.35", "proxyless-nas-w0.3")
+KEYS = {"bit_exact", "instructions", "regions", "sram", "flash", "emulator", "compiler", "flags"}
+
+
+def emulators():
+    """Every emulator; those that are absent say why."""
+    return [
+        pytest.param(name, marks=mark.skipif(bool(backend(name).missing()), reason=str(backend(name).missing())))
+        for name in BACKENDS
+    ]
+
+
+def cli(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@mark.rules("MEAS-S8", "PROG-S1", "PROG-S6", "MEAS-S2")
+@mark.parametrize("emulator", emulators())
+@mark.parametrize("scheme", [FULL, SPARSE], ids=["full", "sparse"])
+def test_three_steps_have_the_interpreters_bits(emulator, scheme, tmp_path):
+    session = Session(tiny_model.model(), scheme)
+    made = on_board.firmware(session, tmp_path)
+    run = on_board.train(session, made, [tiny_model.sample(seed) for seed in range(3)], 0.1, emulator)
+    assert run.bit_exact, run.first_difference
+    assert run.first_difference is None
+    m = run.measurement
+    assert m.instructions == sum(region.instructions for region in m.regions) + m.between
+    assert m.sram.arena == made.plan.arena_bytes
+    assert all(region.instructions > 0 for region in m.regions)
+    assert len(run.loss) == m.steps == 3
+
+
+@mark.rules("MEAS-S8")
+def test_emulators_agree_in_everything_for_a_published_network():
+    """Of those that are here; the message of a skip says which are not."""
+    here = present()
+    if len(here) < 2:
+        pytest.skip(f"one emulator is here: {', '.join(here)}")
+    model = architecture("mcunet-5fps").model()
+    made, runs = None, []
+    for name in here:
+        session = Session(model, named(model, "49kb"))
+        made = made or on_board.firmware(session)
+        runs.append(on_board.train(session, made, [graphs.sample(model.graph, 1)], 0.02, name))
+    assert all(run.bit_exact for run in runs)
+    assert on_board.disagreements(runs) == []
+    other = replace(runs[1], memory={**runs[1].memory, "arena": b"\0" + runs[1].memory["arena"][1:]})
+    regions = runs[1].measurement.regions
+    longer = replace(regions[3], instructions=regions[3].instructions + 1)
+    other.measurement = replace(other.measurement, regions=(*regions[:3], longer, *regions[4:]))
+    found = on_board.disagreements([runs[0], other])
+    assert len(found) == 2
+    assert longer.name in found[0]
+    assert "another arena" in found[1]
+
+
+@mark.rules("MEAS-S8")
+def test_a_bit_that_differs_is_found_and_named():
+    """The board trains at another rate than the interpreter believes."""
+    session = Session(tiny_model.model(), FULL)
+    made = on_board.firmware(session)
+    session.step(tiny_model.sample(seed=7), 0.1)
+    run = on_board.train(session, made, [tiny_model.sample()], 0.1, present()[0])
+    assert not run.bit_exact
+    assert run.first_difference is not None
+    assert run.first_difference.startswith("step 0, ")
+    assert "in the interpreter" in run.first_difference
+
+
+@mark.rules("BOARD-M1")
+@mark.parametrize("network", NETWORKS)
+def test_every_published_scheme_fits(network):
+    """Built, each; what the plan says is what is linked."""
+    model = architecture(network).model()
+    for scheme in names(network)[:1] + names(network)[-1:]:
+        session = Session(model, named(model, scheme))
+        made = on_board.firmware(session, planned=plan(session.graph, tries=0))
+        assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
+
+
+@mark.rules("BOARD-M1")
+def test_full_update_does_not_fit_and_the_error_says_by_how_much():
+    model = architecture("mcunet-5fps").model()
+    session = Session(model, named(model, "full"))
+    planned = plan(session.graph, tries=0)
+    with pytest.raises(DoesNotFit, match="does not fit: it overflows SRAM1 and SRAM2") as caught:
+        on_board.firmware(session, planned=planned)
+    over = planned.arena_bytes - (256 << 10)
+    assert over <= caught.value.regions["SRAM1 and SRAM2"] <= over + 32
+    assert caught.value.exit_code == 3
+
+
+@mark.rules("MEAS-S8")
+def test_command(tmp_path):
+    """Digits, a few steps, on the default emulator: tables, verdict, pictures, JSON, C and ELF."""
+    out, keep, picture = tmp_path / "run.json", tmp_path / "kept", tmp_path / "board.png"
+    command = ("run", "digits", "--board", "stm32f746", "--steps", 3)
+    result = cli(*command, "--json", out, "--keep", keep, "--picture", picture)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "bit-exact" in text
+    assert "accuracy on 297 held-out scans" in text
+    found = json.loads(out.read_text())
+    assert set(found) >= KEYS
+    assert found["bit_exact"] is True
+    assert found["instructions"] == sum(region["instructions"] for region in found["regions"]) + found["between"]
+    assert set(found["regions"][0]) == {"name", "op", "layer", "instructions"}
+    assert set(found["sram"]) == {"arena", "scratch", "stack", "data", "bss", "total"}
+    assert found["sram"]["total"] == sum(v for k, v in found["sram"].items() if k != "total")
+    assert set(found["flash"]) == {"text", "rodata", "data", "total"}
+    assert found["steps"] == len(found["loss"]) == 3
+    assert "-mcpu" in " ".join(found["flags"])
+    assert {file.suffix for file in keep.iterdir() if file.is_file()} >= {".c", ".elf"}
+    for file in (picture, tmp_path / "board-memory.png"):
+        assert file.read_bytes().startswith(b"\x89PNG")
+
+
+@mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("digits", "--board", "stm32f4"), "there is no board 'stm32f4'; use stm32f746"),
+        (("digits", "--board", "stm32f746", "--emulator", "bochs"), "there is no emulator 'bochs'"),
+        (("digits", "--board", "stm32f746", "--steps", "0"), "--steps is 0"),
+        (("digits", "--board", "stm32f746", "--rate", "-1"), "--rate is -1"),
+        (("lenet", "--board", "stm32f746"), "there is no model 'lenet'"),
+        (("mcunet-5fps", "--board", "stm32f746"), "has no scheme 'sparse'"),
+        (("mcunet-5fps",), "trains on the board only"),
+    ],
+)
+def test_bad_words_are_one_line_and_nothing_is_written(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = cli("run", *arguments)
+    assert isinstance(result.exception, GoldgradError)
+    assert result.exception.exit_code in (2, 3)
+    assert message in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_is_a_folder_is_refused_before_anything_runs(tmp_path):
+    result = cli("run", "digits", "--board", "stm32f746", "--picture", tmp_path)
+    assert isinstance(result.exception, GoldgradError)
+    assert "is a folder" in str(result.exception)
+
+
+def test_emulators_by_name(monkeypatch):
+    assert on_board.chosen_emulators("qemu") == ["qemu"]
+    assert on_board.chosen_emulators("all") == present()
+    assert on_board.chosen_emulators(None) == present()[:1]
+    monkeypatch.setattr(on_board, "present", list)
+    with pytest.raises(GoldgradError, match="no emulator is here"):
+        on_board.chosen_emulators("all")
+    assert on_board.chosen_emulators(None) == [next(iter(BACKENDS))], "and then the emulator says what is missing"
