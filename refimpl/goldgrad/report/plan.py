@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -16,10 +17,10 @@ from ..errors import GoldgradError
 from ..graph import Node
 from ..memory.cp_sat import check_available
 from ..memory.plan import PARTS, Entry, Plan, chosen_passes
-from .console import kb
+from .console import kb, tell_files
 from .files import as_json, check_outputs, write_files
 from .places import Places
-from .plan_picture import COLOUR, FORMATS, render
+from .plan_picture import COLOUR, check_formats, render
 from .planned import Planned, planned
 
 BAR = 32
@@ -41,7 +42,8 @@ def run(
 ) -> int:
     """Plan a network's training step, show the plan, write the files."""
     chosen_passes(without, also)
-    _check(seconds, pictures)
+    _check(seconds)
+    check_formats(pictures)
     check_outputs(document, *pictures)
     found = planned(name, scheme, without, also, weights, seconds)
     contents = {picture: render(found, picture.suffix) for picture in pictures}
@@ -49,18 +51,15 @@ def run(
         contents[document] = as_json(content(found))
     write_files(contents)
     show(console, found)
-    console.print(f"pictures: {', '.join(map(str, pictures))}" + (f"; JSON: {document}" if document else ""))
+    tell_files(console, pictures, document)
     return 0
 
 
-def _check(seconds: float, pictures: Sequence[Path]) -> None:
+def _check(seconds: float) -> None:
     if not 0 <= seconds < float("inf"):
         raise GoldgradError(f"--solver is {seconds:g}; give a number of seconds, or leave it out")
     if seconds:
         check_available()
-    for picture in pictures:
-        if picture.suffix not in FORMATS:
-            raise GoldgradError(f"{picture} is no picture that can be drawn; name a file {' or '.join(FORMATS)}")
 
 
 # --- what is printed ---------------------------------------------------------------------------------------------
@@ -69,7 +68,7 @@ def _check(seconds: float, pictures: Sequence[Path]) -> None:
 def show(console: Console, found: Planned) -> None:
     """The tables and the numbers."""
     plan, places = found.plan, Places(found.model.graph)
-    console.print(f"[bold]{title(found)}[/]")
+    console.print(f"[bold]{escape(title(found))}[/]")
     console.print(f"passes: {', '.join(plan.passes) or 'none'}")
     console.print(_nodes(plan, places))
     console.print(f"[bold]{_peak_heading(plan, places)}[/]")
@@ -187,7 +186,7 @@ def verdict(plan: Plan) -> Iterator[str]:
     if arena >= floor:
         least = _above(arena, floor, "the arena")
     else:
-        least = f"the arena is {floor - arena:,} bytes below it, since maps are computed twice (recompute)"
+        least = f"the arena is {floor - arena:,} below it: maps are computed twice"
     yield f"floor      {floor:>{width},} bytes for any way that computes nothing twice; {least}"
 
 
