@@ -59,7 +59,7 @@ format: $(DONE)/lint ## rewrite Python and C in the project's layout
 sanitize: $(DONE)/test ## run the tests of the C kernels under the address and undefined-behaviour sanitizers
 	$(BIN)/python kernels_c/python/sanitize.py -n $(JOBS)
 
-bench: $(DONE)/test ## time the reference and the C kernels
+bench: $(DONE)/test ## time the kernels, planning by size of the graph, and an interpreted training step
 	$(BIN)/python tests/bench.py
 
 venv: $(DONE)/test $(DONE)/lint ## set up .venv for development

@@ -1,6 +1,7 @@
-"""Time the reference and the C kernels on layers of a small network: ``make bench``.
+"""Time the reference and the C kernels on layers of a small network, then whole steps: ``make bench``.
 
-Prints milliseconds, the least of several runs; forward is the layer, backward its three gradients.
+Prints milliseconds, the least of several runs; forward is the layer, backward its three gradients.  What planning and
+interpreting whole training steps takes is in bench_plans.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import bench_plans
 from goldgrad import kernels, ops
 
 RUNS = 5
@@ -69,6 +71,8 @@ def main() -> None:
         row = [least_ms(forward, side[0], tensors) for side in sides]
         row += [least_ms(backward, *side, tensors) for side in sides]
         print(f"{name:36}", " ".join(f"{value:8.2f}" for value in row))
+    print()
+    bench_plans.main()
 
 
 if __name__ == "__main__":

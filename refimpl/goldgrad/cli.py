@@ -99,7 +99,9 @@ def run(
 def graph(
     model: Annotated[str, typer.Argument(help="A network by name, for example mcunet-5fps.")],
     scheme: Annotated[str, typer.Option(help="What trains: a scheme by name, for example 49kb, or a TOML file.")],
-    stage: Annotated[str, typer.Option(help="forward, backward (full update) or pruned.")] = "pruned",
+    stage: Annotated[
+        str, typer.Option(help="forward, backward (full update), pruned, or ordered (all passes made).")
+    ] = "pruned",
     dot: Annotated[bool, typer.Option("--dot", help="Draw: Graphviz's DOT on standard output.")] = False,
     svg: Annotated[bool, typer.Option("--svg", help="Draw: SVG on standard output.")] = False,
     weights: Annotated[Path | None, typer.Option(help="Published weights (.npz) instead of seeded ones.")] = None,

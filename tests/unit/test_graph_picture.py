@@ -16,7 +16,9 @@ from goldgrad.graph_text import parse_graph
 from goldgrad.model import LAYERS, layer_name
 from goldgrad.models import architecture
 from goldgrad.report.graph import STAGES, stage_of, text
-from goldgrad.report.graph_picture import FILL, LEGEND, WIDTHS, dot, picture, svg
+from goldgrad.report.graph_dot import dot
+from goldgrad.report.graph_picture import FILL, LEGEND, picture
+from goldgrad.report.graph_svg import WIDTHS, svg
 from goldgrad.schemes import named
 from goldgrad.sparse import parameter_of
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -18,3 +20,9 @@ def console() -> Console:
 def kb(nbytes: int) -> str:
     """Bytes in KB of 1,024, as the published schemes count them."""
     return f"{nbytes / 1024:,.1f} KB"
+
+
+def tell_files(console: Console, pictures: Sequence[Path], document: Path | None) -> None:
+    """The last line: what was written."""
+    line = f"pictures: {', '.join(map(str, pictures))}" + (f"; JSON: {document}" if document else "")
+    console.print(line, markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .plan_picture import SETTINGS
 from .published_numbers import PUBLISHED, REORDERING
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _render(
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    settings: Any = {"svg.hashsalt": "goldgrad", "svg.fonttype": "none", "font.family": "DejaVu Sans"}
+    settings: Any = SETTINGS
     with mpl.rc_context(settings):
         figure, axes = plt.subplots(1, panels, figsize=size, layout="constrained", squeeze=False, sharey=share)
         draw(list(axes[0]))

@@ -17,9 +17,9 @@ from ..errors import GoldgradError, show
 from ..memory.plan import CHOICES, plan
 from ..models import architecture
 from . import figure_pictures
-from .console import kb
+from .console import kb, tell_files
 from .files import as_json, check_outputs, write_files
-from .plan_picture import FORMATS
+from .plan_picture import check_formats
 from .planned import training_graph
 from .published_numbers import DIFFERENCES, PUBLISHED, RELEASED_ARENA, RELEASED_DATA, REORDERING, SOURCE
 
@@ -70,9 +70,7 @@ def run(console: Console, figure: str, models: Sequence[str], document: Path | N
     for name in models:
         if name not in PUBLISHED:
             raise GoldgradError(f"nothing is published of {show(name)}; use {', '.join(PUBLISHED)}")
-    for picture in pictures:
-        if picture.suffix not in FORMATS:
-            raise GoldgradError(f"{picture} is no picture that can be drawn; name a file {' or '.join(FORMATS)}")
+    check_formats(pictures)
     check_outputs(document, *pictures)
     rows = _measure(console, list(dict.fromkeys(models or PUBLISHED)))
     contents = {picture: draw(rows, picture.suffix) for picture in pictures}
@@ -81,7 +79,7 @@ def run(console: Console, figure: str, models: Sequence[str], document: Path | N
     write_files(contents)
     for part in (*tables(rows), *_notes(rows)):
         console.print(part)
-    console.print(f"pictures: {', '.join(map(str, pictures))}" + (f"; JSON: {document}" if document else ""))
+    tell_files(console, pictures, document)
     return 0
 
 

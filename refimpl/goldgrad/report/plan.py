@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -16,10 +17,10 @@ from ..errors import GoldgradError
 from ..graph import Node
 from ..memory.cp_sat import check_available
 from ..memory.plan import PARTS, Entry, Plan, chosen_passes
-from .console import kb
+from .console import kb, tell_files
 from .files import as_json, check_outputs, write_files
 from .places import Places
-from .plan_picture import COLOUR, FORMATS, render
+from .plan_picture import COLOUR, check_formats, render
 from .planned import Planned, planned
 
 BAR = 32
@@ -41,7 +42,8 @@ def run(
 ) -> int:
     """Plan a network's training step, show the plan, write the files."""
     chosen_passes(without, also)
-    _check(seconds, pictures)
+    _check(seconds)
+    check_formats(pictures)
     check_outputs(document, *pictures)
     found = planned(name, scheme, without, also, weights, seconds)
     contents = {picture: render(found, picture.suffix) for picture in pictures}
@@ -49,18 +51,15 @@ def run(
         contents[document] = as_json(content(found))
     write_files(contents)
     show(console, found)
-    console.print(f"pictures: {', '.join(map(str, pictures))}" + (f"; JSON: {document}" if document else ""))
+    tell_files(console, pictures, document)
     return 0
 
 
-def _check(seconds: float, pictures: Sequence[Path]) -> None:
+def _check(seconds: float) -> None:
     if not 0 <= seconds < float("inf"):
         raise GoldgradError(f"--solver is {seconds:g}; give a number of seconds, or leave it out")
     if seconds:
         check_available()
-    for picture in pictures:
-        if picture.suffix not in FORMATS:
-            raise GoldgradError(f"{picture} is no picture that can be drawn; name a file {' or '.join(FORMATS)}")
 
 
 # --- what is printed ---------------------------------------------------------------------------------------------
@@ -69,10 +68,12 @@ def _check(seconds: float, pictures: Sequence[Path]) -> None:
 def show(console: Console, found: Planned) -> None:
     """The tables and the numbers."""
     plan, places = found.plan, Places(found.model.graph)
-    console.print(f"[bold]{title(found)}[/bold]")
+    console.print(f"[bold]{escape(title(found))}[/]")
     console.print(f"passes: {', '.join(plan.passes) or 'none'}")
     console.print(_nodes(plan, places))
-    console.print(_peak(plan, places))
+    console.print(f"[bold]{_peak_heading(plan, places)}[/]")
+    console.print(_peak(plan))
+    console.print("[bold]What bytes are for[/]")
     console.print(_split(plan))
     for line in verdict(plan):
         console.print(line)
@@ -117,16 +118,19 @@ def _bar(plan: Plan, time: int) -> Text:
     return bar
 
 
-def _peak(plan: Plan, places: Places) -> Table:
-    """What lives at the first node at which most bytes do."""
+def _peak_heading(plan: Plan, places: Places) -> str:
     time, node = plan.peak_node, plan.graph.nodes[plan.peak_node]
     others = [str(t) for t, live in enumerate(plan.profile.live) if live == plan.live_peak_bytes and t != time]
-    heading = (
-        f"The peak: {plan.live_peak_bytes:,} bytes live at node {time}, {function_name(node)} ({places.layers(node)})"
+    where = f"at node {time}, {function_name(node)} ({places.layers(node)})"
+    return f"The peak: {plan.live_peak_bytes:,} bytes live {where}" + (
+        f"; as many at {', '.join(others)}" if others else ""
     )
-    table = Table(
-        title=heading + (f"; as many at {', '.join(others)}" if others else ""), title_justify="left", box=SIMPLE_HEAD
-    )
+
+
+def _peak(plan: Plan) -> Table:
+    """What lives at the first node at which most bytes do."""
+    time, node = plan.peak_node, plan.graph.nodes[plan.peak_node]
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("tensor", ratio=1)
     table.add_column("for")
     table.add_column("bytes", justify="right")
@@ -150,14 +154,15 @@ def _peak(plan: Plan, places: Places) -> Table:
 def _life(plan: Plan, entry: Entry) -> str:
     """From which node to which a tensor lives; what is there before and after the step as well is always there."""
     first, last = max(entry.life.first, 0), min(entry.life.last, len(plan.graph.nodes) - 1)
-    if entry.name in plan.graph.updates or (entry.life.first < 0 and entry.life.last > last):
+    parameter = entry.name in plan.graph.updates or entry.name in plan.graph.updates.values()
+    if parameter or (entry.life.first < 0 and entry.life.last > last):
         return "always"
     return str(first) if first == last else f"{first} - {last}"
 
 
 def _split(plan: Plan) -> Table:
     """Bytes by what they are for."""
-    table = Table("for", title="What bytes are for", title_justify="left", box=SIMPLE_HEAD)
+    table = Table("for", box=SIMPLE_HEAD)
     table.add_column("at the peak", justify="right")
     table.add_column("in the whole step", justify="right")
     peak = plan.split_at(plan.peak_node)
@@ -181,7 +186,7 @@ def verdict(plan: Plan) -> Iterator[str]:
     if arena >= floor:
         least = _above(arena, floor, "the arena")
     else:
-        least = f"the arena is {floor - arena:,} bytes below it, since maps are computed twice (recompute)"
+        least = f"the arena is {floor - arena:,} below it: maps are computed twice"
     yield f"floor      {floor:>{width},} bytes for any way that computes nothing twice; {least}"
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import GoldgradError, show
 from ..memory.plan import Entry, Plan
 from .places import Places
 from .planned import Planned
@@ -35,6 +37,13 @@ COLOUR = {
 """What bytes are for, in tables and pictures, in the order in which they are stacked: what is always there lowest."""
 PEAK = "#c00000"
 KB = 1024
+SETTINGS = {
+    "svg.hashsalt": "goldgrad",  # the same names, and so the same bytes, each time
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "text.parse_math": False,  # a scheme's name may hold a $
+}
+"""How matplotlib draws."""
 THIN = 0.006
 """Rectangles of a smaller part of the arena have no line around them: it would cover them."""
 MOST_NAMES = 64
@@ -51,6 +60,13 @@ class Rectangle:
     end: float
     offset: int
     nbytes: int
+
+
+def check_formats(pictures: Sequence[Path]) -> None:
+    """Raise if a picture could not be drawn in the format that its name says."""
+    for picture in pictures:
+        if picture.suffix not in FORMATS:
+            raise GoldgradError(f"{show(str(picture))} is no picture that can be drawn; name one .svg or .png")
 
 
 def rectangles(plan: Plan) -> Iterator[Rectangle]:
@@ -84,7 +100,7 @@ def render(found: Planned, suffix: str) -> bytes:
     from matplotlib import pyplot as plt
 
     plan = found.plan
-    settings: Any = {"svg.hashsalt": "goldgrad", "svg.fonttype": "none", "font.size": 9, "font.family": "DejaVu Sans"}
+    settings: Any = {**SETTINGS, "font.size": 9}
     with mpl.rc_context(settings):
         width = min(22.0, max(9.0, 3.5 + 0.2 * len(plan.graph.nodes)))
         figure, (arena, live) = plt.subplots(
