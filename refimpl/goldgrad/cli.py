@@ -85,10 +85,12 @@ def run(
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, keep, drawn, json)
         raise typer.Exit(board.run(console, wanted))
+    from .models import architecture
     from .report import digits
 
     if model != "digits":
-        raise GoldgradError(f"{model!r} trains on the board only, add --board stm32f746; without it, use digits")
+        architecture(model)
+        raise GoldgradError(f"{model} trains on the board only, add --board stm32f746; without it, use digits")
     count, drawn = 2000 if steps is None else steps, picture or Path("out/digits.png")
     if compare:
         raise typer.Exit(digits.compare(console, count, rate, drawn, json, model_file))

@@ -128,7 +128,7 @@ def test_the_document_is_the_plan(without):
         assert document[key] == getattr(made, key)
     of = {"trained_weight": "trained weights", "trained_bias": "trained biases", "saved": "saved", "mask": "masks"}
     for key, part in of.items():
-        own = {name for name in made.graph.updates.values()}
+        own = set(made.graph.updates.values())
         total = sum(t["bytes"] for t in document["tensors"] if t["part"] == part and t["name"] not in own)
         assert document[f"{key}_bytes"] == document["split"]["total"][part] == total
     assert sum(document["split"]["peak"].values()) == document["live_peak_bytes"]
@@ -152,7 +152,7 @@ def test_rectangles_are_the_live_bytes_and_do_not_overlap(step, without):
         assert sum(r.nbytes for r in drawn if r.start <= time + 0.25 < r.end) == live
     for i, one in enumerate(drawn):
         assert 0 <= one.start < one.end <= len(made.graph.nodes)
-        assert 0 <= one.offset and one.offset + one.nbytes <= made.arena_bytes
+        assert one.offset >= 0 and one.offset + one.nbytes <= made.arena_bytes
         for other in drawn[:i]:
             at_once = one.start < other.end and other.start < one.end
             share = one.offset < other.offset + other.nbytes and other.offset < one.offset + one.nbytes
