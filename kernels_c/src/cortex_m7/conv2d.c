@@ -9,6 +9,7 @@
 
 #include "../portable/rounding.h"
 #include "../portable/taps.h"
+#include "bytes.h"
 #include "conv2d_layout.h"
 #include "dot_int8.h"
 #include "goldgrad/cortex_m7.h"
@@ -30,13 +31,12 @@ static void gather(const gg_plan_t *t, const int8_t *x, int32_t oh, int32_t ow, 
     const gg_window_t *const s = &t->p->window;
     const gg_taps_t rows = gg_row_taps(s, oh);
     const gg_taps_t columns = gg_column_taps(s, ow);
-    const size_t depth = (size_t)t->p->in_c;
-    __builtin_memset(patch, t->p->x_zero, (size_t)t->at.depth);
+    gg_m7_fill(patch, t->p->x_zero, t->at.depth);
     for (int32_t kh = rows.first; kh < rows.end; ++kh) {
         const int8_t *const row = x + (rows.origin + kh * s->dilation_h) * s->in_w * t->p->in_c;
         for (int32_t kw = columns.first; kw < columns.end; ++kw) {
             const int32_t iw = columns.origin + kw * s->dilation_w;
-            __builtin_memcpy(patch + (kh * s->kernel_w + kw) * t->p->in_c, row + iw * t->p->in_c, depth);
+            gg_m7_copy(patch + (kh * s->kernel_w + kw) * t->p->in_c, row + iw * t->p->in_c, t->p->in_c);
         }
     }
 }
@@ -68,8 +68,8 @@ static void widen_rows(const gg_plan_t *t, const int8_t *w, const int8_t *traine
         four.from[i] = w + outputs[i] * t->at.taps;
         if (t->at.taps < t->at.depth) {
             int8_t *const row = t->narrow + i * t->at.depth;
-            __builtin_memset(row + t->at.depth - 8, 0, 8);
-            __builtin_memcpy(row, four.from[i], (size_t)t->at.taps);
+            gg_m7_fill(row + t->at.depth - 8, 0, 8);
+            gg_m7_copy(row, four.from[i], t->at.taps);
             four.from[i] = row;
         }
     }
@@ -167,7 +167,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
         .whole_range = p->lo == -128 && p->hi == 127,
     };
     if (mask != NULL) {
-        __builtin_memset(mask, 0, (size_t)(pixels * gg_mask_bytes(p->out_c)));
+        gg_m7_fill(mask, 0, pixels * gg_mask_bytes(p->out_c));
     }
     for (int32_t first = 0; first < pixels; first += at.stripe) {
         const int32_t count = pixels - first < at.stripe ? pixels - first : at.stripe;
