@@ -13,6 +13,7 @@
 #include "conv2d_layout.h"
 #include "dot_int8.h"
 #include "goldgrad/cortex_m7.h"
+#include "magic.h"
 
 /* What stays the same during a call. */
 typedef struct {
@@ -84,16 +85,6 @@ static void widen_rows(const gg_plan_t *t, const int8_t *w, const int8_t *traine
     }
 }
 
-/* Whether no output's code can leave 16 bits, whatever the pixels are. */
-static bool is_proven(const gg_plan_t *t, const int32_t *b, const float *m) {
-    bool proven = t->whole_range;
-    for (int32_t i = 0; i < 4; ++i) {
-        const float bias = (float)b[i];
-        proven = proven && ((bias < 0.0F ? -bias : bias) + t->bound) * m[i] < 32000.0F;
-    }
-    return proven;
-}
-
 /* CONV-S2, CONV-S3: count outputs from the sums of a stripe, the general way. */
 static void finish(const gg_plan_t *t, int32_t pixels, int32_t first, int32_t count, const float *m, int8_t *y,
                    uint8_t *mask) {
@@ -116,27 +107,30 @@ static void block(const gg_plan_t *t, int32_t pixels, int32_t first, const int32
                   uint8_t *mask) {
     const gg_conv2d_t *const p = t->p;
     const int32_t count = p->out_c - first < 4 ? p->out_c - first : 4;
-    const uint32_t offset = (uint32_t)(p->y_zero + 128);
+    bool proven = t->whole_range && count == 4;
     gg_m7_dot_t dot = {.w = t->rows, .w_end = t->rows + 8 * t->at.depth / 2 + 2, .x = t->pixels};
     for (int32_t i = 0; i < 4; ++i) {
         dot.bias[i] = b[first + (i < count ? i : count - 1)];
         dot.m[i] = m[first + (i < count ? i : count - 1)];
+        proven = proven && gg_m7_is_proven(dot.bias[i], dot.m[i], t->bound);
     }
-    if (count < 4 || !is_proven(t, dot.bias, dot.m)) {
+    if (!proven) {
         dot.y = (int8_t *)t->sums;
         dot.y_end = (int8_t *)(t->sums + (pixels + 1) / 2 * 8);
         gg_m7_dot_raw(&dot);
         finish(t, pixels, first, count, m, y, mask);
         return;
     }
-    dot.offset = offset << 16 | offset;
+    dot.magic = gg_m7_magic(p->y_zero);
     dot.y = y + first;
     dot.y_step = p->out_c;
     dot.y_end = dot.y + pixels / 2 * 2 * p->out_c;
     dot.mask = mask != NULL ? mask + first / 8 : NULL;
     dot.mask_step = gg_mask_bytes(p->out_c);
     dot.shift = first % 8;
-    void (*const run)(gg_m7_dot_t *) = mask != NULL ? gg_m7_dot_mask : gg_m7_dot;
+    void (*const even)(gg_m7_dot_t *) = mask != NULL ? gg_m7_dot_mask : gg_m7_dot;
+    void (*const odd)(gg_m7_dot_t *) = mask != NULL ? gg_m7_dot_mask_odd : gg_m7_dot_odd;
+    void (*const run)(gg_m7_dot_t *) = p->y_zero % 2 == 0 ? even : odd;
     if (pixels > 1) {
         run(&dot);
     }
@@ -154,7 +148,6 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
                        void *scratch) {
     const gg_m7_conv2d_layout_t at = gg_m7_conv2d_layout(p);
     const int32_t pixels = p->window.out_h * p->window.out_w;
-    const int32_t farthest = p->x_zero < 0 ? 127 - p->x_zero : p->x_zero + 128;
     const gg_plan_t t = {
         .p = p,
         .at = at,
@@ -163,7 +156,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
         .sums = (int32_t *)scratch + at.sums / 4,
         .narrow = (int8_t *)scratch + at.narrow,
         .less = ((uint32_t)-p->x_zero & 0xFFFFU) * 0x10001U,
-        .bound = (float)at.taps * 127.0F * (float)farthest,
+        .bound = gg_m7_bound(at.taps, p->x_zero),
         .whole_range = p->lo == -128 && p->hi == 127,
     };
     if (mask != NULL) {
