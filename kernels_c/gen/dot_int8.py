@@ -151,9 +151,11 @@ def dot(epilogue: str, odd: bool = False) -> Iterator[str]:
 
 
 def widen_x() -> Iterator[str]:
-    """r0 two pixels' pointers and the next free word, r1 groups of 8 channels, r2 -x_zero twice."""
-    yield "push {r4-r8, lr}"
-    yield "ldm r0, {r3, r4, r5}"
+    """r0 p: two pixels' pointers, the next free word, pairs, bytes to skip; r1 groups of 8 channels; r2 -x_zero twice."""
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r3, r4, r5, r10, r11}"
+    yield "2:"
+    yield "mov r9, r1"
     yield "1:"
     for _ in range(2):
         yield "ldr r6, [r3], #4"
@@ -163,10 +165,49 @@ def widen_x() -> Iterator[str]:
         yield "sxtab16 r12, r2, r7, ror #8"
         yield "sxtab16 r7, r2, r7"
         yield "stm r5!, {r6, r7, r8, r12}"
-    yield "subs r1, #1"
+    yield "subs r9, #1"
     yield "bne 1b"
-    yield "stm r0, {r3, r4, r5}"
-    yield "pop {r4-r8, pc}"
+    yield "add r3, r3, r11"
+    yield "add r4, r4, r11"
+    yield "subs r10, #1"
+    yield "bne 2b"
+    yield "str r5, [r0, #8]"
+    yield "pop {r4-r11, pc}"
+
+
+def widen_windows() -> Iterator[str]:
+    """r0 p: two windows' pointers, the next free word, pairs, bytes from pair to pair; r1 bytes between rows; r2 as above.
+
+    Of a row of 9 bytes 12 are read: the words (0, 2), (1, 3), (4, 6), (5, 7) and (8, 10), of which weights take 8 alone.
+    """
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r3, r4, r5, r10, r11}"
+    yield "sub r11, r11, r1"
+    yield "sub r11, r11, r1, lsl #1"
+    yield "1:"
+    for _ in range(3):
+        for at in (0, 4):
+            yield f"ldr r6, [r3, #{at}]"
+            yield f"ldr r7, [r4, #{at}]"
+            yield "sxtab16 r8, r2, r6, ror #8"
+            yield "sxtab16 r6, r2, r6"
+            yield "sxtab16 r12, r2, r7, ror #8"
+            yield "sxtab16 r7, r2, r7"
+            yield "stm r5!, {r6, r7, r8, r12}"
+        yield "ldr r6, [r3, #8]"
+        yield "ldr r7, [r4, #8]"
+        yield "add r3, r3, r1"
+        yield "sxtab16 r6, r2, r6"
+        yield "sxtab16 r7, r2, r7"
+        yield "add r4, r4, r1"
+        yield "stm r5!, {r6, r7}"
+    yield "add r3, r3, r11"
+    yield "add r4, r4, r11"
+    yield "add r5, #8"
+    yield "subs r10, #1"
+    yield "bne 1b"
+    yield "str r5, [r0, #8]"
+    yield "pop {r4-r11, pc}"
 
 
 def widen_w() -> Iterator[str]:
@@ -198,7 +239,14 @@ FUNCTIONS = (
         "gg_m7_pixels_t *p __attribute__((unused)), int32_t groups __attribute__((unused)),\n"
         "                        uint32_t less __attribute__((unused))",
         widen_x(),
-        "CONV-S1: x - x_zero of two pixels, groups of 8 channels; less is -x_zero, twice.",
+        "CONV-S1: x - x_zero of pairs of pixels, groups of 8 channels; less is -x_zero, twice.",
+    ),
+    function(
+        "gg_m7_widen_windows",
+        "gg_m7_pixels_t *p __attribute__((unused)), int32_t row __attribute__((unused)),\n"
+        "                         uint32_t less __attribute__((unused))",
+        widen_windows(),
+        "CONV-S1: x - x_zero of pairs of windows of 3 x 3 pixels with 3 channels.",
     ),
     function(
         "gg_m7_widen_rows",

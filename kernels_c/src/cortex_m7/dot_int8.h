@@ -40,19 +40,28 @@ void gg_m7_dot_mask(gg_m7_dot_t *p);
 void gg_m7_dot_mask_odd(gg_m7_dot_t *p);
 void gg_m7_dot_raw(gg_m7_dot_t *p);
 
-/* Two pixels, or four rows of a weight, that are widened: where they are read, and where their words go next. */
+/*
+ * Pairs of pixels that are widened: where both are read, where their words go next, how many pairs, and how many bytes
+ * lie from behind a pixel to the next pair's (_windows: from its start).  to moves on.
+ */
 typedef struct {
     const int8_t *from[2];
     int16_t *to;
+    int32_t pairs, skip;
 } gg_m7_pixels_t;
 
+/* The words hold channels 0 and 2, 1 and 3, 4 and 6, and so on. */
+void gg_m7_widen_pixels(gg_m7_pixels_t *p, int32_t groups, uint32_t less);
+
+/* Windows of 3 x 3 x 3, row bytes between rows: 5 words a row, and one that means nothing; reads 3 bytes past a row. */
+void gg_m7_widen_windows(gg_m7_pixels_t *p, int32_t row, uint32_t less);
+
+/* Four rows of a weight: where they are read, and where their words go next.  All pointers move on. */
 typedef struct {
     const int8_t *from[4];
     int16_t *to;
 } gg_m7_rows_t;
 
-/* The words hold channels 0 and 2, 1 and 3, 4 and 6, and so on.  All pointers move on. */
-void gg_m7_widen_pixels(gg_m7_pixels_t *p, int32_t groups, uint32_t less);
 void gg_m7_widen_rows(gg_m7_rows_t *p, int32_t groups);
 
 #endif
