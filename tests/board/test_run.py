@@ -12,6 +12,7 @@ import graphs
 import tiny_model
 from goldgrad.board.emulators import BACKENDS, backend, present
 from goldgrad.board.errors import DoesNotFit
+from goldgrad.board.toolchain import toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
@@ -92,15 +93,18 @@ def test_a_bit_that_differs_is_found_and_named():
     assert "in the interpreter" in run.first_difference
 
 
-@mark.rules("BOARD-M1")
+@mark.rules("BOARD-M1", "BOARD-S6")
 @mark.parametrize("network", NETWORKS)
-def test_every_published_scheme_fits(network):
-    """Built, each; what the plan says is what is linked."""
+def test_the_smallest_and_the_largest_published_scheme_fit(network):
+    """Built by every compiler that is here; what the plan says is what is linked."""
     model = architecture(network).model()
     for scheme in names(network)[:1] + names(network)[-1:]:
         session = Session(model, named(model, scheme))
-        made = on_board.firmware(session, planned=plan(session.graph, tries=0))
-        assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
+        planned = plan(session.graph, tries=0)
+        for toolchain in toolchains():
+            if not toolchain.missing:
+                made = on_board.firmware(session, planned=planned, toolchain=toolchain)
+                assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
 
 
 @mark.rules("BOARD-M1")

@@ -58,13 +58,15 @@ class BoardRun:
     """Arena and scratch after the last step."""
 
 
-def firmware(session: Session, folder: Path | None = None, planned: Plan | None = None) -> Firmware:
+def firmware(
+    session: Session, folder: Path | None = None, planned: Plan | None = None, toolchain: Toolchain | None = None
+) -> Firmware:
     """Plan a session's step, write it as C, build it; the files stay in ``folder``, if one is named.
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
     planned = plan(session.graph) if planned is None else planned
-    source, toolchain = generate(session, planned), find_toolchain()
+    source, toolchain = generate(session, planned), toolchain or find_toolchain()
     place = _folder() if folder is None else folder
     place.mkdir(parents=True, exist_ok=True)
     name = f"{session.graph.name}-{session.scheme.name}"
