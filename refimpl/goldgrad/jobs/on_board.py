@@ -68,8 +68,11 @@ def firmware(
     planned: Plan | None = None,
     toolchain: Toolchain | None = None,
     kernels: str = KERNELS[0],
+    projected: bool = False,
 ) -> Firmware:
     """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
+
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3).
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
@@ -81,7 +84,7 @@ def firmware(
     name = f"{session.graph.name}-{session.scheme.name}"
     program = place / f"{name}.c"
     program.write_text(source)
-    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels)
+    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected)
     return Firmware(planned, source, elf, toolchain)
 
 
