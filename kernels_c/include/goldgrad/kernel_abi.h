@@ -13,6 +13,7 @@
  *   ABI-A1  A result starts at an operand's address only for a pair of the operator's aliasing table, and nothing
  *           else overlaps.
  *   ABI-M1  scratch has as many bytes as ..._scratch_bytes says.
+ *   ABI-S5  That function and the kernel are of one set: the portable one, or one for a core.
  *   ABI-N1  The FPU rounds to nearest even, keeps subnormals and does not trap.
  *
  * The kernel promises:

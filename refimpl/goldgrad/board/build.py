@@ -22,6 +22,10 @@ from .toolchain import BOARD, STRICT, Toolchain, find_toolchain
 
 OVERFLOW = re.compile(r"region [`'](?P<region>\w+)'?:? overflowed by (?P<bytes>\d+) bytes?")
 """Both linkers say so: GNU ld of a region in the end, lld of every section that no longer fits."""
+DEFINITION = re.compile(r"^\w+ \**(gg_\w+)\([^;{]*?\) \{", re.MULTILINE)
+"""The definition of a function that other files can call."""
+Job = tuple[Path, tuple[str, ...]]
+"""A source, and flags for it alone."""
 
 
 def build(
@@ -31,32 +35,69 @@ def build(
     toolchain: Toolchain | None = None,
     flags: Sequence[str] = (),
     stack_bytes: int | None = None,
+    kernels: str = "portable",
 ) -> Elf:
-    """Compile and link ``sources`` with the portable kernels and the firmware into ``target``.
+    """Compile and link ``sources`` with a set of kernels and the firmware into ``target``.
 
-    ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB).
+    ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB);
+    ``kernels`` is ``m7`` or ``portable``, and what scratch the sources bring must be of the same set (ABI-S5).
     A listing of what lies where is written beside it, as ``.map``.  Errors: :class:`BuildError` with the compiler's
     first complaint, :class:`DoesNotFit` with the regions that overflow.
     """
     toolchain = toolchain or find_toolchain()
-    firmware, kernels = paths.data("renode") / "firmware", paths.data("kernels_c")
-    headers = [*firmware.glob("*.h"), *kernels.rglob("*.h"), *(h for s in sources for h in s.parent.glob("*.h"))]
+    firmware = paths.data("renode") / "firmware"
     include = f"-I{firmware}"
-    jobs: list[tuple[Path, tuple[str, ...]]] = [(source, (include, *flags)) for source in sources]
-    jobs += [(source, ()) for source in sorted((kernels / "src" / "portable").glob("*.c"))]
+    jobs: list[Job] = [(source, (include, *flags)) for source in sources]
+    jobs += kernel_sources(kernels)
     peculiar = {"memory": ("-fno-builtin",), "startup": (f"-DGG_STACK_BYTES={stack_bytes}",) if stack_bytes else ()}
     jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
-    folder = target.parent / "objects"
-    folder.mkdir(parents=True, exist_ok=True)
-    common = hashlib.sha256()
-    for header in sorted(set(headers)):
-        common.update(header.read_bytes())
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder, common.hexdigest()), jobs))
-    _link(toolchain, objects, firmware / "stm32f746.ld", target)
+    objects = _objects(toolchain, jobs, target.parent / "objects")
+    _link(toolchain, objects, firmware / "stm32f746.ld", target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
     elf = Elf.read(target)
     target.with_suffix(".map").write_text(listing(elf))
     return elf
+
+
+def build_kernels(kernels: str, target: Path, toolchain: Toolchain | None = None) -> Elf:
+    """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`."""
+    toolchain = toolchain or find_toolchain()
+    firmware = paths.data("renode") / "firmware"
+    jobs = [*kernel_sources(kernels), (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))]
+    objects = _objects(toolchain, jobs, target.parent / "objects")
+    _link(toolchain, objects, firmware / "stm32f746.ld", target, "-Wl,--no-gc-sections", "-Wl,-e,gg_conv2d_forward")
+    return Elf.read(target)
+
+
+@rule("ABI-S5")
+def kernel_sources(kernels: str) -> list[Job]:
+    """The sources of a set of kernels, with flags of their own.
+
+    A portable function that the set has a better one of is compiled under the name ``gg_portable_...``, which the
+    better one may call; where it does not, the linker drops it.
+    """
+    known = {"portable": (), "m7": ("cortex_m7",)}
+    if kernels not in known:
+        raise BuildError(f"there are no kernels {kernels!r}; use {' or '.join(known)}")
+    root = paths.data("kernels_c") / "src"
+    own = [source for folder in known[kernels] for source in sorted((root / folder).glob("*.c"))]
+    better = {name for source in own for name in DEFINITION.findall(source.read_text())}
+    jobs: list[Job] = [(source, ()) for source in own]
+    for source in sorted((root / "portable").glob("*.c")):
+        shadowed = sorted(better.intersection(DEFINITION.findall(source.read_text())))
+        jobs.append((source, tuple(f"-D{name}=gg_portable_{name.removeprefix('gg_')}" for name in shadowed)))
+    return jobs
+
+
+def _objects(toolchain: Toolchain, jobs: Sequence[Job], folder: Path) -> list[Path]:
+    """Compile what is not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {paths.data("renode") / "firmware", *(source.parent for source, _ in jobs)}
+    headers = {*paths.data("kernels_c").rglob("*.h"), *(header for place in places for header in place.glob("*.h"))}
+    common = hashlib.sha256()
+    for header in sorted(headers):
+        common.update(header.read_bytes())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder, common.hexdigest()), jobs))
 
 
 def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: Path, headers: str) -> Path:
@@ -77,8 +118,8 @@ def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: P
 
 
 @rule("BOARD-M1")
-def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path) -> None:
-    arguments = ["-nostdlib", "-static", "-Wl,--gc-sections", "-Wl,-e,gg_reset", f"-Wl,-T,{script}"]
+def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path, *flags: str) -> None:
+    arguments = ["-nostdlib", "-static", *flags, f"-Wl,-T,{script}"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
     run = toolchain.run(*arguments, *objects, *libraries, "-o", target)
     overflows: dict[str, int] = {}

@@ -7,6 +7,7 @@ from math import prod
 
 from ..composites.channels import BYTE, Cut, Part, Piece, Slicing
 from ..graph import Node
+from ..kernels import KernelCall, describe
 from ..ops import Type
 from ..rules import rule
 from ._memory import Memory
@@ -50,6 +51,12 @@ def channels(memory: Memory, node: Node) -> Iterator[str]:
     for spelled in lists.values():
         yield f"        at_{spelled} += in_{spelled};" if group == 1 else f"        at_{spelled} = end_{spelled};"
     yield "    }"
+
+
+def channel_calls(memory: Memory, node: Node) -> Iterator[KernelCall]:
+    """Every kernel that a node calls, for one channel."""
+    for function, types, attributes in _Writer(memory, node).calls():
+        yield describe(function, types, attributes)
 
 
 class _Writer:
