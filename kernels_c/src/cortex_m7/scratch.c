@@ -1,8 +1,26 @@
 /* Scratch of the kernels for a Cortex-M7 (ABI-M1, ABI-S5).  Plain C: it is compiled for every machine. */
 #include "goldgrad/cortex_m7.h"
 
+#include "gemm_f32.h"
+
 /* The pixels under one window, widened to int16, in whole words. */
 int32_t gg_m7_conv2d_forward_scratch_bytes(const gg_conv2d_t *p) {
     const int32_t taps = p->window.kernel_h * p->window.kernel_w * p->in_c;
     return (taps + 1) / 2 * 4;
+}
+
+/* Codes as float32, a few links of the chains of a few columns. */
+static int32_t panels(int32_t columns, int32_t links) {
+    const int32_t width = columns < GG_M7_GEMM_WIDTH ? columns : GG_M7_GEMM_WIDTH;
+    const int32_t k = links < GG_M7_GEMM_LINKS ? links : GG_M7_GEMM_LINKS;
+    return (width + 3) / 4 * 16 * k;
+}
+
+int32_t gg_m7_conv2d_vjp_x_scratch_bytes(const gg_conv2d_t *p) {
+    return panels(p->in_c, p->out_c);
+}
+
+int32_t gg_m7_conv2d_vjp_w_scratch_bytes(const gg_conv2d_t *p) {
+    const int32_t pixels = p->window.in_h < GG_M7_GEMM_LINKS ? p->window.in_h * p->window.in_w : GG_M7_GEMM_LINKS;
+    return panels(p->in_c, pixels);
 }

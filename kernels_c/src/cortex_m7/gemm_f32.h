@@ -1,0 +1,34 @@
+/* Products of float32 matrices as chains of fused multiply-adds, for kernels of a Cortex-M7 only. */
+#ifndef GOLDGRAD_CORTEX_M7_GEMM_F32_H
+#define GOLDGRAD_CORTEX_M7_GEMM_F32_H
+
+#include <stdint.h>
+
+/* How many columns, and links of their chains, lie in scratch at once. */
+enum { GG_M7_GEMM_WIDTH = 32, GG_M7_GEMM_LINKS = 64 };
+
+/*
+ * Tiles of 4 rows and 4 columns, one beside the other; distances in bytes, the rest in elements (NUM-N4):
+ *
+ *   c[m][n] = start[m][n], then for i = 0 .. k - 1 in order: c[m][n] = fma(a(m, i), b[n / 4][i][n % 4], c[m][n])
+ *
+ * for 0 <= m < 4 and 0 <= n < 4 * panels.  k >= 1, panels >= 1.  c may be start, row by row; else it overlaps nothing.
+ * The order of the fields is what kernels_c/gen/gemm_f32.py knows.
+ */
+typedef struct {
+    const float *a;    /* rows: a(m, i) = a[m * a_row][i];  columns: a(m, i) = a[i * a_row][m] */
+    int32_t a_row;
+    int32_t k;
+    const float *b;    /* panels, each [k][4] */
+    int32_t panels;
+    float *c;
+    int32_t c_row;
+    const float *start;
+    int32_t start_row;
+    int32_t start_step; /* from tile to tile: 16, or 0 if all start from the same 4 x 4, or row */
+} gg_m7_gemm_t;
+
+void gg_m7_gemm_rows(const gg_m7_gemm_t *p);
+void gg_m7_gemm_columns(const gg_m7_gemm_t *p);
+
+#endif
