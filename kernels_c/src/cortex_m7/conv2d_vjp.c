@@ -2,7 +2,7 @@
 #include <stddef.h>
 
 #include "../portable/rounding.h"
-#include "gemm_f32.h"
+#include "chains_f32.h"
 #include "goldgrad/conv2d.h"
 #include "goldgrad/cortex_m7.h"
 #include "portable.h"

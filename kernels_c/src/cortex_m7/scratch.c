@@ -1,7 +1,7 @@
 /* Scratch of the kernels for a Cortex-M7 (ABI-M1, ABI-S5).  Plain C: it is compiled for every machine. */
 #include "goldgrad/cortex_m7.h"
 
-#include "gemm_f32.h"
+#include "chains_f32.h"
 
 /* The pixels under one window, widened to int16, in whole words. */
 int32_t gg_m7_conv2d_forward_scratch_bytes(const gg_conv2d_t *p) {
@@ -23,4 +23,10 @@ int32_t gg_m7_conv2d_vjp_x_scratch_bytes(const gg_conv2d_t *p) {
 int32_t gg_m7_conv2d_vjp_w_scratch_bytes(const gg_conv2d_t *p) {
     const int32_t pixels = p->window.in_h < GG_M7_GEMM_LINKS ? p->window.in_h * p->window.in_w : GG_M7_GEMM_LINKS;
     return panels(p->in_c, pixels);
+}
+
+/* The weights of as many channels as run at once, as float32. */
+int32_t gg_m7_depthwise_conv2d_vjp_x_scratch_bytes(const gg_depthwise_conv2d_t *p) {
+    const int32_t width = p->channels < GG_M7_TAPS_WIDTH ? p->channels : GG_M7_TAPS_WIDTH;
+    return p->window.kernel_h * p->window.kernel_w * 4 * width;
 }

@@ -1,9 +1,9 @@
-"""The float32 cores of the backward pass: 4 x 4 chains at a time, as Thumb-2 for a Cortex-M7.
+"""The float32 cores of the backward pass: many chains at a time, as Thumb-2 for a Cortex-M7.
 
-``python kernels_c/gen/gemm_f32.py`` writes ``kernels_c/src/cortex_m7/gemm_f32.c``.  What a core computes, and what it is
-given, says ``gemm_f32.h`` beside that.
+``python kernels_c/gen/chains_f32.py`` writes ``kernels_c/src/cortex_m7/chains_f32.c``.  What a core computes, and what it is
+given, says ``chains_f32.h`` beside that.
 
-The schedule.  A VFMA starts every cycle if its accumulator was written three cycles ago; sixteen accumulators, one after
+The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts every cycle if its accumulator was written three cycles ago; sixteen accumulators, one after
 the other, are far more than that.  What is left to arrange are loads:
 
 - A load of two floats takes one issue slot as one of a single float does (VLDR of a D register), so two links of every
@@ -13,6 +13,9 @@ the other, are far more than that.  What is left to arrange are loads:
 - VLDM waits for every VFMA before it, so it is used only where a tile or a turn of the loop begins.
 
 s0-s15 are the accumulators, row by row; d8-d11 two rows of B; d12-d15 what two links need of A.
+
+A depthwise convolution has two loads for every VFMA whatever one does with one pixel, so that core takes eight channels at
+a time with VLDM, which is least instructions.
 """
 
 from __future__ import annotations
@@ -21,17 +24,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-TARGET = Path(__file__).resolve().parents[1] / "src" / "cortex_m7" / "gemm_f32.c"
-FIELDS = ("a", "a_row", "k", "b", "panels", "c", "c_row", "start", "start_row", "start_step")
-"""Of gg_m7_gemm_t, in words."""
-HEAD = """/* Made by kernels_c/gen/gemm_f32.py, which draws the schedule: change that, and run it. */
-#include "gemm_f32.h"
+TARGET = Path(__file__).resolve().parents[1] / "src" / "cortex_m7" / "chains_f32.c"
+GEMM = ("a", "a_row", "k", "b", "panels", "c", "c_row", "start", "start_row", "start_step")
+"""The fields of gg_m7_gemm_t, a word each."""
+TAPS = ("g", "w", "c", "start", "blocks", "rows", "columns", "g_row", "g_column", "w_row", "w_column", "w_block", "start_step")
+"""Those of gg_m7_taps_t."""
+HEAD = """/* Made by kernels_c/gen/chains_f32.py, which draws the schedule: change that, and run it. */
+#include "chains_f32.h"
 """
 
 
-def field(name: str) -> str:
+def field(name: str, fields: Sequence[str] = GEMM) -> str:
     """Where a field of the struct is, by the pointer that is kept in r11."""
-    return f"[r11, #{4 * FIELDS.index(name)}]"
+    return f"[r11, #{4 * fields.index(name)}]"
 
 
 def vfma(m: int, n: int, a: int, b: int) -> str:
@@ -117,13 +122,21 @@ def tile(address: str, row: str, move: str) -> Iterator[str]:
             yield f"add r12, {address if m == 0 else 'r12'}, {row}"
 
 
-def function(name: str, turn: int, begin: Sequence[str], body: Sequence[str], link: Sequence[str]) -> Iterator[str]:
-    """A function over gg_m7_gemm_t: panel after panel, in each all links."""
+def function(name: str, body: Sequence[str]) -> Iterator[str]:
+    """A function of one pointer, which it keeps in r11, in a section of its own."""
     yield f'.section .text.{name}, "ax", %progbits'
     yield from (".p2align 2", f".global {name}", ".thumb", ".thumb_func", f".type {name}, %function", f"{name}:")
     yield "push {r4-r11, lr}"
     yield "vpush {d8-d15}"
     yield "mov r11, r0"
+    yield from body
+    yield "vpop {d8-d15}"
+    yield "pop {r4-r11, pc}"
+    yield f".size {name}, . - {name}"
+
+
+def gemm(turn: int, begin: Sequence[str], body: Sequence[str], link: Sequence[str]) -> Iterator[str]:
+    """Panel after panel, in each all links: turns of the loop, then what is left."""
     for register, what in zip((4, 6, 7, 8, 9, 10), ("b", "c", "start", "c_row", "start_row", "panels"), strict=True):
         yield f"ldr r{register}, {field(what)}"
     yield "1:"
@@ -150,20 +163,41 @@ def function(name: str, turn: int, begin: Sequence[str], body: Sequence[str], li
     yield "add r7, r12"
     yield "subs r10, #1"
     yield "bne 1b"
-    yield "vpop {d8-d15}"
-    yield "pop {r4-r11, pc}"
-    yield f".size {name}, . - {name}"
+
+
+def taps() -> Iterator[str]:
+    """Block after block of eight channels, in each all taps."""
+    registers = {"g": 0, "w": 1, "c": 2, "start": 3, "g_column": 6, "g_row": 7, "w_column": 8, "w_row": 9, "blocks": 10}
+    for name, register in registers.items():
+        yield f"ldr r{register}, {field(name, TAPS)}"
+    yield "1:"
+    yield "vldmia r3, {s0-s7}"
+    yield from ("mov r4, r0", "mov r5, r1", f"ldr r12, {field('rows', TAPS)}")
+    yield "2:"
+    yield f"ldr lr, {field('columns', TAPS)}"
+    yield "3:"
+    yield "vldmia r4, {s8-s15}"
+    yield "vldmia r5, {s16-s23}"
+    yield from ("add r4, r6", "add r5, r8", "subs lr, #1")
+    yield from (f"vfma.f32 s{c}, s{8 + c}, s{16 + c}" for c in range(8))
+    yield "bne 3b"
+    yield from ("add r4, r7", "add r5, r9", "subs r12, #1", "bne 2b")
+    yield "vstmia r2!, {s0-s7}"
+    yield from ("adds r0, #32", f"ldr r12, {field('w_block', TAPS)}", "add r1, r12")
+    yield from (f"ldr r12, {field('start_step', TAPS)}", "add r3, r12")
+    yield from ("subs r10, #1", "bne 1b")
 
 
 def text() -> str:
     """The C file."""
-    functions = (
-        ("gg_m7_gemm_rows", 8, rows_begin, rows_turn, rows_link),
-        ("gg_m7_gemm_columns", 4, columns_begin, columns_turn, columns_link),
-    )
+    functions = {
+        "gg_m7_gemm_rows": gemm(8, [*rows_begin()], [*rows_turn()], [*rows_link()]),
+        "gg_m7_gemm_columns": gemm(4, [*columns_begin()], [*columns_turn()], [*columns_link()]),
+        "gg_m7_taps": taps(),
+    }
     lines = [HEAD]
-    for name, turn, begin, body, link in functions:
-        code = "\n".join(function(name, turn, [*begin()], [*body()], [*link()])).splitlines()
+    for name, body in functions.items():
+        code = "\n".join(function(name, [*body])).splitlines()
         lines.append("/* clang-format off */")
         lines.append("__asm__(")
         lines += [f'    "{line}\\n"'.replace('"ax"', '\\"ax\\"') for line in (".syntax unified", *code)]
