@@ -209,7 +209,7 @@ def test_passes_can_be_left_out_and_asked_for(monkeypatch, capsys, tmp_path):
     assert code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.png"]
     document = json.loads((tmp_path / "a.json").read_text())
-    assert document["passes"] == ["stream-forward", "stream-backward", "stream-image", "in-place"]
+    assert document["passes"] == ["stream-forward", "stream-backward", "stream-image", "group", "in-place"]
     assert "image" not in {tensor["name"] for tensor in document["tensors"]}
 
 
