@@ -27,7 +27,21 @@ from pathlib import Path
 TARGET = Path(__file__).resolve().parents[1] / "src" / "cortex_m7" / "chains_f32.c"
 GEMM = ("a", "a_row", "k", "b", "panels", "c", "c_row", "start", "start_row", "start_step")
 """The fields of gg_m7_gemm_t, a word each."""
-TAPS = ("g", "w", "c", "start", "blocks", "rows", "columns", "g_row", "g_column", "w_row", "w_column", "w_block", "start_step")
+TAPS = (
+    "g",
+    "w",
+    "c",
+    "start",
+    "blocks",
+    "rows",
+    "columns",
+    "g_row",
+    "g_column",
+    "w_row",
+    "w_column",
+    "w_block",
+    "start_step",
+)
 """Those of gg_m7_taps_t."""
 HEAD = """/* Made by kernels_c/gen/chains_f32.py, which draws the schedule: change that, and run it. */
 #include "chains_f32.h"
