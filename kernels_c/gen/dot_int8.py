@@ -151,7 +151,7 @@ def dot(epilogue: str, odd: bool = False) -> Iterator[str]:
 
 
 def widen_x() -> Iterator[str]:
-    """r0 p: two pixels' pointers, the next free word, pairs, bytes to skip; r1 groups of 8 channels; r2 -x_zero twice."""
+    """r0 p: two pixels' pointers, the next free word, pairs, skip; r1 groups of 8 channels; r2 -x_zero twice."""
     yield "push {r4-r11, lr}"
     yield "ldm r0, {r3, r4, r5, r10, r11}"
     yield "2:"
@@ -176,9 +176,9 @@ def widen_x() -> Iterator[str]:
 
 
 def widen_windows() -> Iterator[str]:
-    """r0 p: two windows' pointers, the next free word, pairs, bytes from pair to pair; r1 bytes between rows; r2 as above.
+    """r0 p: two windows' pointers, the next free word, pairs, skip; r1 bytes between rows; r2 as above.
 
-    Of a row of 9 bytes 12 are read: the words (0, 2), (1, 3), (4, 6), (5, 7) and (8, 10), of which weights take 8 alone.
+    Of 9 bytes 12 are read: the words (0, 2), (1, 3), (4, 6), (5, 7) and (8, 10), of which weights take 8 alone.
     """
     yield "push {r4-r11, lr}"
     yield "ldm r0, {r3, r4, r5, r10, r11}"

@@ -148,6 +148,61 @@ def plan(
     raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
 
 
+Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
+Flags = Annotated[list[str] | None, typer.Option("--cflag", help="For the C compiler; can be repeated.")]
+
+
+@app.command()
+def check(
+    provider: Annotated[
+        str | None, typer.Argument(help="py:MODULE, so:LIB.so, c:FILE.c[@unicorn], elf:FW.elf, dir:PATH, or c.")
+    ] = None,
+    op: Annotated[list[str] | None, typer.Option(help="Only this operator or function; can be repeated.")] = None,
+    klass: Annotated[str, typer.Option("--class", help="exact: every bit; dot: sums in any order, bounded.")] = "exact",
+    profile: Annotated[str, typer.Option(help="How much is tried: quick, ci, deep.")] = "quick",
+    examples: Annotated[int | None, typer.Option(help="Cases a property, instead of the profile's.")] = None,
+    mapping: Map = None,
+    cflag: Flags = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write all that was found.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes side by side; 0: one a core.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a check that was interrupted.")] = False,
+    template: Annotated[str | None, typer.Option(metavar="OP", help="Print a map for this operator instead.")] = None,
+    shim: Annotated[bool, typer.Option("--shim", help="With --template: a shim in C instead of a map.")] = False,
+) -> None:
+    """Put your kernels under the suite: they conform, or here is the smallest counterexample and its rule."""
+    from .check.command import Wanted, run
+    from .check.results import Subject
+    from .report.console import console
+
+    if template is not None:
+        from .check import template as made
+
+        print(made.shim(template) if shim else made.template(template), end="")
+        raise typer.Exit
+    if provider is None:
+        raise GoldgradError("nothing to check; name a provider, for example c:FILE.c, or see docs/conformance.md")
+    subject = Subject(provider, str(mapping) if mapping else None, tuple(cflag or ()), klass=klass)
+    raise typer.Exit(run(console(), Wanted(subject, op or (), profile, examples, jobs, resume, json)))
+
+
+@app.command()
+def repro(
+    case: Annotated[str, typer.Argument(help="A finding's ID, or the line that it printed.")],
+    provider: Annotated[str | None, typer.Option(help="Who is asked, if not who failed.")] = None,
+    klass: Annotated[str, typer.Option("--class", help="exact or dot, for a pasted line.")] = "exact",
+    mapping: Map = None,
+    cflag: Flags = None,
+) -> None:
+    """Run a failure of goldgrad check again."""
+    from .check.command import repro as again
+    from .check.results import Subject
+    from .report.console import console
+
+    options = (str(mapping) if mapping else None, tuple(cflag or ()))
+    subject = Subject(provider, *options, klass=klass) if provider else None
+    raise typer.Exit(again(console(), case, provider, subject))
+
+
 @app.command()
 def doctor() -> None:
     """Which compilers and emulators are here, and which of them are used; exit code 3 if the board cannot be run."""

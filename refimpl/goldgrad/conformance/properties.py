@@ -19,7 +19,7 @@ from .case import Case
 from .compare import Mismatch, difference, rules_of
 from .linear import LINEAR, exact
 from .memory import POISONS, Block
-from .providers import Provider
+from .providers import NotProvided, Provider, lacking
 
 
 class Fault(Exception):  # noqa: N818  (the provider's, not ours)
@@ -36,18 +36,30 @@ class Property:
     applies: Callable[[Function], bool]
     needs: tuple[str, ...] = ()
     """Arrays that a case must have besides its operands (a tangent, a slice); ``strategies.PREPARE`` draws them."""
+    only: str = ""
+    """The class of numerics that asks for it, exact or dot, where only one does (NUM-N14, NUM-N15)."""
 
+    def asked(self, entry: Function, klass: str) -> bool:
+        """Whether a class asks it of a function; class dot is about those alone whose page allows it."""
+        return not self.only or self.only == (klass if entry.name in DOT else "exact")
+
+
+DOT = frozenset(name for name in LINEAR if name not in ("mask_scale.forward", "add.vjp_x"))
+"""Functions whose page says "or DOT": sums of products, as against single ones."""
 
 PROPERTIES: dict[str, Property] = {}
 
 
 def entered(
-    letters: str, applies: Callable[[Function], bool] = lambda entry: True, needs: tuple[str, ...] = ()
+    letters: str,
+    applies: Callable[[Function], bool] = lambda entry: True,
+    needs: tuple[str, ...] = (),
+    only: str = "",
 ) -> Callable[[Callable[[Case, Provider], None]], Callable[[Case, Provider], None]]:
     """Enter a check into :data:`PROPERTIES` under its name."""
 
     def enter(check: Callable[[Case, Provider], None]) -> Callable[[Case, Provider], None]:
-        PROPERTIES[check.__name__] = Property(check.__name__, letters, check, applies, needs)
+        PROPERTIES[check.__name__] = Property(check.__name__, letters, check, applies, needs, only)
         return check
 
     return enter
@@ -117,6 +129,7 @@ def execute(
     ``unwanted`` results are None; ``aliases`` put results where operands are, the rest of the memory is separate.
     """
     entry, kinds = case.entry, dict(zip(case.entry.outputs, case.types, strict=True))
+    unwanted |= lacking(provider, case.function)
     homes = {alias.output: alias.input for alias in aliases}
     inputs: dict[str, Block] = {}
     for name, array in case.operands.items():
@@ -141,6 +154,8 @@ def execute(
     operands = [None if array is None else inputs[name].view(Type.of(array)) for name, array in case.operands.items()]
     try:
         provider.run(case.function, operands, [results.get(name) for name in entry.outputs], scratch, case.attributes)
+    except NotProvided:
+        raise
     except Exception as error:
         raise Fault(f"{provider.name} raised {type(error).__name__}: {error}") from error
     return run
@@ -166,7 +181,7 @@ def _refuse(faults: Iterator[str]) -> None:
         raise Fault(fault)
 
 
-@entered("SN")
+@entered("SN", only="exact")
 def bits(case: Case, provider: Provider) -> None:
     """The results equal the reference's in every bit."""
     expected = dict(zip(case.entry.outputs, case.reference(), strict=True))
@@ -212,7 +227,7 @@ def determinism(case: Case, provider: Provider) -> None:
         )
 
 
-@entered("SF", applies=lambda entry: bool(entry.optional))
+@entered("SF", applies=lambda entry: bool(entry.optional), only="exact")
 def optional(case: Case, provider: Provider) -> None:
     """A result that nobody wants changes no other; where a chain starts, nothing is +0."""
     entry = case.entry
@@ -243,7 +258,7 @@ def _batched(entry: Function) -> frozenset[str]:
     return BATCHED.intersection(entry.inputs) | ({"q", "target"} if "target" in entry.inputs else set())
 
 
-@entered("S", applies=lambda entry: bool(_batched(entry)))
+@entered("S", applies=lambda entry: bool(_batched(entry)), only="exact")
 def samples(case: Case, provider: Provider) -> None:
     """A batch gives what its samples give one after another; where they are summed, the chain goes on (TRAIN-S5)."""
     names = _batched(case.entry)
@@ -339,7 +354,7 @@ def _can_be_sliced(entry: Function) -> bool:
     return {"g", "x", "dw0"} <= set(entry.inputs)
 
 
-@entered("SF", applies=_can_be_sliced, needs=("channels", "w", "q", "lr"))
+@entered("SF", applies=_can_be_sliced, needs=("channels", "w", "q", "lr"), only="exact")
 def sparse(case: Case, provider: Provider) -> None:
     """Saving, differentiating and updating a slice equals the dense update where the slice is, and no change elsewhere.
 

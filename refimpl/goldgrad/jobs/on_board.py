@@ -63,21 +63,28 @@ class BoardRun:
 
 
 def firmware(
-    session: Session, folder: Path | None = None, planned: Plan | None = None, kernels: str = KERNELS[0]
+    session: Session,
+    folder: Path | None = None,
+    planned: Plan | None = None,
+    toolchain: Toolchain | None = None,
+    kernels: str = KERNELS[0],
+    projected: bool = False,
 ) -> Firmware:
     """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
+
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3).
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
     planned = plan(session.graph) if planned is None else planned
     scratch_of = functools.partial(scratch_bytes, kernels=kernels)
-    source, toolchain = generate(session, planned, scratch_of), find_toolchain()
+    source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
     place = _folder() if folder is None else folder
     place.mkdir(parents=True, exist_ok=True)
     name = f"{session.graph.name}-{session.scheme.name}"
     program = place / f"{name}.c"
     program.write_text(source)
-    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels)
+    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected)
     return Firmware(planned, source, elf, toolchain)
 
 
