@@ -12,11 +12,7 @@
 #include "depthwise_layout.h"
 #include "goldgrad/cortex_m7.h"
 #include "magic.h"
-
-void gg_portable_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x, const int8_t *w,
-                                          const int32_t *b, const float *m, const int8_t *trained,
-                                          const int32_t *selected, int32_t kept, int8_t *y, uint8_t *mask,
-                                          void *scratch);
+#include "portable.h"
 
 /* Functions of a shape: taps a row, stride, outputs a block. */
 typedef struct {
