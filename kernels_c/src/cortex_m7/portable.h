@@ -4,9 +4,12 @@
 
 #include <stdint.h>
 
+#include "goldgrad/add.h"
 #include "goldgrad/conv2d.h"
 #include "goldgrad/depthwise_conv2d.h"
 
+void gg_portable_add_forward(const gg_add_t *p, const int8_t *x1, const int8_t *x2, const float *m1, const float *m2,
+                             int8_t *y, uint8_t *mask);
 void gg_portable_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x, const int8_t *w,
                                           const int32_t *b, const float *m, const int8_t *trained,
                                           const int32_t *selected, int32_t kept, int8_t *y, uint8_t *mask,
