@@ -11,7 +11,7 @@ DONE := $(VENV)/done
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/pytest -n $(JOBS)
 C_FILES := $(sort $(shell find kernels_c -name '*.[ch]'))
-FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch]))
+FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch] examples/*/*.c))
 OBSERVERS := $(sort $(wildcard refimpl/goldgrad/board/emulators/*.c))
 
 # What the installed package is made of: the rest of refimpl/ is used where it lies. Folders tell of deleted files.
@@ -23,7 +23,7 @@ BUILD := setuptools cffi ziglang
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test oracle deep lint format sanitize bench venv constraints clean
+.PHONY: help demo test oracle deep lint format sanitize bench baseline venv constraints clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -61,6 +61,9 @@ sanitize: $(DONE)/test ## run the tests of the C kernels under the address and u
 
 bench: $(DONE)/test ## time the kernels, planning by size of the graph, and an interpreted training step
 	$(BIN)/python tests/bench.py
+
+baseline: $(DONE)/test ## measure anew what make test holds the kernels' costs to (baselines/)
+	$(BIN)/goldgrad board baseline baselines/stm32f746.json
 
 venv: $(DONE)/test $(DONE)/lint ## set up .venv for development
 
