@@ -23,7 +23,7 @@ BUILD := setuptools cffi ziglang
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test oracle deep lint format sanitize bench baseline venv constraints clean
+.PHONY: help demo test oracle deep emulators lint format sanitize bench baseline venv constraints clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -40,6 +40,9 @@ oracle: $(DONE)/oracle ## compare every gradient with PyTorch's in float64
 
 deep: $(DONE)/test ## the tests with many more examples, and those that take minutes (hours)
 	GOLDGRAD_DEEP=1 HYPOTHESIS_PROFILE=deep $(PYTEST) --ignore=tests/oracle
+
+emulators: $(DONE)/test ## every model and scheme on every emulator that is here: the same to the last instruction and bit
+	GOLDGRAD_EMULATORS=1 $(PYTEST) -rP tests/board/test_agreement.py
 
 lint: $(DONE)/lint ## style, types and common faults of Python and C, and a strict build by every compiler
 	$(BIN)/ruff check
