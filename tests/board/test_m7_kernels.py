@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
+import subprocess
+import sys
 
 import compilers
 import numpy as np
@@ -99,3 +101,10 @@ def test_intrinsics_stay_where_the_core_is():
     assert not re.search("arm_acle|__asm", TEXTS[compilers.SCRATCH])
     assert compilers.SCRATCH in compilers.SOURCES
     assert not set(compilers.CORTEX_M7) & set(compilers.SOURCES)
+
+
+@pytest.mark.rules("ABI-S5")
+@pytest.mark.parametrize("generator", sorted(compilers.ROOT.glob("gen/*_*.py")), ids=lambda path: path.stem)
+def test_inner_loops_are_what_their_generators_make(generator):
+    run = subprocess.run([sys.executable, generator, "--check"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -2,11 +2,10 @@
 #include "goldgrad/cortex_m7.h"
 
 #include "chains_f32.h"
+#include "conv2d_layout.h"
 
-/* The pixels under one window, widened to int16, in whole words. */
 int32_t gg_m7_conv2d_forward_scratch_bytes(const gg_conv2d_t *p) {
-    const int32_t taps = p->window.kernel_h * p->window.kernel_w * p->in_c;
-    return (taps + 1) / 2 * 4;
+    return gg_m7_conv2d_layout(p).bytes;
 }
 
 /* Codes as float32, a few links of the chains of a few columns. */
