@@ -2,19 +2,19 @@
 
 What a core computes, and what it is given, says ``kernels_c/src/cortex_m7/chains_f32.h``.
 
-The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts every cycle if its accumulator was written three cycles ago; sixteen accumulators, one after
-the other, are far more than that.  What is left to arrange are loads:
+The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts every cycle if its accumulator was written
+three cycles ago; sixteen accumulators, one after the other, are far more than that.  What is left to arrange are loads:
 
-- A load of two floats takes one issue slot as one of a single float does (VLDR of a D register), so two links of every
-  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A and 2 x 4 of B, eight loads for 32 VFMA.
-- A load beside another one waits for the VFMA before them to end; alone between VFMA it does not.  So loads stand apart,
-  four VFMA between them, each into registers that the VFMA before it was the last to read.
+- A load of two floats takes one issue slot as one of a single float does (VLDR of a D register).  So two links of every
+  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A, 2 x 4 of B, eight loads for 32 VFMA.
+- A load beside another one waits for the VFMA before them to end; alone between VFMA it does not.  So loads stand
+  apart, four VFMA between them, each into registers that the VFMA before it was the last to read.
 - VLDM waits for every VFMA before it, so it is used only where a tile or a turn of the loop begins.
 
 s0-s15 are the accumulators, row by row; d8-d11 two rows of B; d12-d15 what two links need of A.
 
-A depthwise convolution has two loads for every VFMA whatever one does with one pixel, so that core takes eight channels at
-a time with VLDM, which is least instructions.
+A depthwise convolution has two loads for every VFMA whatever one does with one pixel, so that core takes eight channels
+at a time with VLDM, which is least instructions.
 """
 
 from __future__ import annotations
