@@ -62,8 +62,12 @@ def run(
     on: Annotated[str | None, typer.Option("--board", help="Train on this emulated board: stm32f746.")] = None,
     emulator: Annotated[str | None, typer.Option(help="unicorn, qemu, renode, or all that are here.")] = None,
     kernels: Annotated[
-        str, typer.Option(help="c: compare with the C kernels at every step; none: interpreter alone.")
-    ] = "c",
+        str | None,
+        typer.Option(
+            help="c (default): compare with the C kernels at every step; none: interpreter alone. "
+            "With --board: m7 (default) or portable."
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="How many samples to train on, one a step (2,000; on a board 500, or 1).")
     ] = None,
@@ -83,7 +87,7 @@ def run(
         from .report import board
 
         drawn = picture or Path(f"out/{model}-board.png")
-        wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, keep, drawn, json)
+        wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -94,7 +98,7 @@ def run(
     count, drawn = 2000 if steps is None else steps, picture or Path("out/digits.png")
     if compare:
         raise typer.Exit(digits.compare(console, count, rate, drawn, json, model_file))
-    raise typer.Exit(digits.run(console, scheme, kernels, count, rate, drawn, json, model_file))
+    raise typer.Exit(digits.run(console, scheme, kernels or "c", count, rate, drawn, json, model_file))
 
 
 @app.command()

@@ -12,6 +12,7 @@ import graphs
 import tiny_model
 from goldgrad.board.emulators import BACKENDS, backend, present
 from goldgrad.board.errors import DoesNotFit
+from goldgrad.board.toolchain import toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
@@ -92,18 +93,21 @@ def test_a_bit_that_differs_is_found_and_named():
     assert "in the interpreter" in run.first_difference
 
 
-@mark.rules("BOARD-M1")
+@mark.rules("BOARD-M1", "BOARD-S6")
 @mark.parametrize("network", NETWORKS)
-def test_every_published_scheme_fits(network):
-    """Built, each; what the plan says is what is linked."""
+def test_the_smallest_and_the_largest_published_scheme_fit(network):
+    """Built by every compiler that is here; what the plan says is what is linked."""
     model = architecture(network).model()
     for scheme in names(network)[:1] + names(network)[-1:]:
         session = Session(model, named(model, scheme))
-        made = on_board.firmware(session, planned=plan(session.graph, tries=0))
-        assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
+        planned = plan(session.graph, tries=0)
+        for toolchain in toolchains():
+            if not toolchain.missing:
+                made = on_board.firmware(session, planned=planned, toolchain=toolchain)
+                assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
 
 
-@mark.rules("BOARD-M1")
+@mark.rules("BOARD-M1", "BOARD-M3")
 def test_full_update_does_not_fit_and_the_error_says_by_how_much():
     model = architecture("mcunet-5fps").model()
     session = Session(model, named(model, "full"))
@@ -113,6 +117,22 @@ def test_full_update_does_not_fit_and_the_error_says_by_how_much():
     over = planned.arena_bytes - (256 << 10)
     assert over <= caught.value.regions["SRAM1 and SRAM2"] <= over + 32
     assert caught.value.exit_code == 3
+    made = on_board.firmware(session, planned=planned, projected=True)
+    run = on_board.train(session, made, [graphs.sample(model.graph, 1)], 0.02, "unicorn")
+    assert run.bit_exact, run.first_difference
+    assert run.measurement.sram.arena == planned.arena_bytes
+
+
+@mark.rules("BOARD-M3")
+def test_projected_board_counts_as_the_real_one(tmp_path):
+    """Its code is the same: as many instructions, node by node, and the interpreter's bits."""
+    runs = []
+    for projected in (False, True):
+        session = Session(tiny_model.model(), FULL)
+        made = on_board.firmware(session, tmp_path, projected=projected)
+        runs.append(on_board.train(session, made, [tiny_model.sample()], 0.1, "unicorn"))
+    assert runs[1].bit_exact
+    assert on_board.disagreements(runs) == []
 
 
 @mark.rules("MEAS-S8")

@@ -26,7 +26,7 @@ from ...board.function import (
     RETURN,
     STACK,
     STACK_BYTES,
-    _pages,
+    pages_of,
 )
 from ...board.toolchain import BOARD, find_toolchain
 from ...errors import GoldgradError
@@ -90,7 +90,7 @@ class Unicorn:
         self.elf, self._a, self._c = elf, arm_const, unicorn_const
         mode = unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS
         uc = self._uc = Uc(unicorn_const.UC_ARCH_ARM, mode, arm_const.UC_CPU_ARM_CORTEX_M7)
-        for first, end in _pages(elf):
+        for first, end in pages_of(elf):
             uc.mem_map(first, end - first)
         writable = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_WRITE
         uc.mem_map(STACK, STACK_BYTES, writable)
