@@ -352,3 +352,31 @@ def _with_slice(drawn: Drawn) -> st.SearchStrategy[Case]:
 
 
 PREPARE["sparse"] = _with_slice
+
+
+def _real(drawn: Drawn) -> st.SearchStrategy[Case]:
+    """Cases whose floats neither overflow nor underflow."""
+    return cases(drawn, Flavour.REAL)
+
+
+PREPARE["bias"] = _real
+
+
+def _with_parameter(drawn: Drawn) -> st.SearchStrategy[Case]:
+    """Gradients of weights or biases, with the parameter that they belong to: steps of a few codes."""
+
+    def with_parameter(d: Draw) -> Case:
+        case = drawn(d)
+        shape = case.types[0].shape
+        typical = float(np.abs(np.concatenate([a.ravel() for a in case.reference()])).mean()) or 1.0
+        if len(shape) == 1:
+            w, scales = d.integers(shape, -5000, 5000, "int32"), shape
+        else:
+            w, scales = d.weights(shape), (shape[scale_axis(shape)],)
+        lr, q = d.magnitudes((1,), -3, 1), float32(d.magnitudes(scales, -2, 2) / np.float32(typical))
+        return case.also(w=w, q=q, lr=lr)
+
+    return cases(with_parameter, Flavour.REAL)
+
+
+PREPARE["update"] = _with_parameter
