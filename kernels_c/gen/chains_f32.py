@@ -1,30 +1,28 @@
 """The float32 cores of the backward pass: many chains at a time, as Thumb-2 for a Cortex-M7.
 
-``python kernels_c/gen/chains_f32.py`` writes ``kernels_c/src/cortex_m7/chains_f32.c``.  What a core computes, and what it is
-given, says ``chains_f32.h`` beside that.
+What a core computes, and what it is given, says ``kernels_c/src/cortex_m7/chains_f32.h``.
 
-The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts every cycle if its accumulator was written three cycles ago; sixteen accumulators, one after
-the other, are far more than that.  What is left to arrange are loads:
+The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts every cycle if its accumulator was written
+three cycles ago; sixteen accumulators, one after the other, are far more than that.  What is left to arrange are loads:
 
-- A load of two floats takes one issue slot as one of a single float does (VLDR of a D register), so two links of every
-  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A and 2 x 4 of B, eight loads for 32 VFMA.
-- A load beside another one waits for the VFMA before them to end; alone between VFMA it does not.  So loads stand apart,
-  four VFMA between them, each into registers that the VFMA before it was the last to read.
+- A load of two floats takes one issue slot as one of a single float does (VLDR of a D register).  So two links of every
+  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A, 2 x 4 of B, eight loads for 32 VFMA.
+- A load beside another one waits for the VFMA before them to end; alone between VFMA it does not.  So loads stand
+  apart, four VFMA between them, each into registers that the VFMA before it was the last to read.
 - VLDM waits for every VFMA before it, so it is used only where a tile or a turn of the loop begins.
 
 s0-s15 are the accumulators, row by row; d8-d11 two rows of B; d12-d15 what two links need of A.
 
-A depthwise convolution has two loads for every VFMA whatever one does with one pixel, so that core takes eight channels at
-a time with VLDM, which is least instructions.
+A depthwise convolution has two loads for every VFMA whatever one does with one pixel, so that core takes eight channels
+at a time with VLDM, which is least instructions.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-TARGET = Path(__file__).resolve().parents[1] / "src" / "cortex_m7" / "chains_f32.c"
+from assembly import file, function, write
+
 GEMM = ("a", "a_row", "k", "b", "panels", "c", "c_row", "start", "start_row", "start_step")
 """The fields of gg_m7_gemm_t, a word each."""
 TAPS = (
@@ -43,9 +41,6 @@ TAPS = (
     "start_step",
 )
 """Those of gg_m7_taps_t."""
-HEAD = """/* Made by kernels_c/gen/chains_f32.py, which draws the schedule: change that, and run it. */
-#include "chains_f32.h"
-"""
 
 
 def field(name: str, fields: Sequence[str] = GEMM) -> str:
@@ -106,11 +101,11 @@ def columns_turn() -> Iterator[str]:
         yield from (f"vldr d{d}, [r0]", f"vldr d{d + 1}, [r0, #8]", "add r0, r1")
     for pair in range(2):
         first, last = pair == 0, pair == 1
-        odd = {4: "vldr d14, [r0]", 8: "vldr d15, [r0, #8]\nadd r0, r1", 12: "vldr d10, [r4, #16]"}
-        odd[16] = "vldr d11, [r4, #24]"
+        odd = {4: "vldr d14, [r0]", 8: "vldr d15, [r0, #8]", 9: "add r0, r1"}
+        odd |= {12: "vldr d10, [r4, #16]", 16: "vldr d11, [r4, #24]"}
         yield from weave([vfma(m, n, 24 + m, 16 + n) for n in range(4) for m in range(4)], {} if first else odd)
-        even = {4: "vldr d12, [r0]", 8: "vldr d13, [r0, #8]\nadd r0, r1", 12: "vldr d8, [r4]"}
-        even[16] = "vldr d9, [r4, #8]"
+        even = {4: "vldr d12, [r0]", 8: "vldr d13, [r0, #8]", 9: "add r0, r1"}
+        even |= {12: "vldr d8, [r4]", 16: "vldr d9, [r4, #8]"}
         yield from weave([vfma(m, n, 28 + m, 20 + n) for n in range(4) for m in range(4)], {} if last else even)
     yield "adds r4, #32"
 
@@ -136,17 +131,14 @@ def tile(address: str, row: str, move: str) -> Iterator[str]:
             yield f"add r12, {address if m == 0 else 'r12'}, {row}"
 
 
-def function(name: str, body: Sequence[str]) -> Iterator[str]:
-    """A function of one pointer, which it keeps in r11, in a section of its own."""
-    yield f'.section .text.{name}, "ax", %progbits'
-    yield from (".p2align 2", f".global {name}", ".thumb", ".thumb_func", f".type {name}, %function", f"{name}:")
+def over(body: Sequence[str]) -> Iterator[str]:
+    """A function of one pointer, which it keeps in r11."""
     yield "push {r4-r11, lr}"
     yield "vpush {d8-d15}"
     yield "mov r11, r0"
     yield from body
     yield "vpop {d8-d15}"
     yield "pop {r4-r11, pc}"
-    yield f".size {name}, . - {name}"
 
 
 def gemm(turn: int, begin: Sequence[str], body: Sequence[str], link: Sequence[str]) -> Iterator[str]:
@@ -202,24 +194,27 @@ def taps() -> Iterator[str]:
     yield from ("subs r10, #1", "bne 1b")
 
 
-def text() -> str:
-    """The C file."""
-    functions = {
-        "gg_m7_gemm_rows": gemm(8, [*rows_begin()], [*rows_turn()], [*rows_link()]),
-        "gg_m7_gemm_columns": gemm(4, [*columns_begin()], [*columns_turn()], [*columns_link()]),
-        "gg_m7_taps": taps(),
-    }
-    lines = [HEAD]
-    for name, body in functions.items():
-        code = "\n".join(function(name, [*body])).splitlines()
-        lines.append("/* clang-format off */")
-        lines.append("__asm__(")
-        lines += [f'    "{line}\\n"'.replace('"ax"', '\\"ax\\"') for line in (".syntax unified", *code)]
-        lines.append('    ".text\\n");')
-        lines.append("/* clang-format on */\n")
-    return "\n".join(lines)
-
+FUNCTIONS = (
+    function(
+        "gg_m7_gemm_rows",
+        "const gg_m7_gemm_t *p __attribute__((unused))",
+        over([*gemm(8, [*rows_begin()], [*rows_turn()], [*rows_link()])]),
+        "CONV-S4: a(m, i) = a[m * a_row][i].",
+    ),
+    function(
+        "gg_m7_gemm_columns",
+        "const gg_m7_gemm_t *p __attribute__((unused))",
+        over([*gemm(4, [*columns_begin()], [*columns_turn()], [*columns_link()])]),
+        "CONV-S5: a(m, i) = a[i * a_row][m].",
+    ),
+    function(
+        "gg_m7_taps",
+        "const gg_m7_taps_t *p __attribute__((unused))",
+        over([*taps()]),
+        "DW-S4: the taps of a pixel.",
+    ),
+)
 
 if __name__ == "__main__":
-    TARGET.write_text(text())
-    sys.exit()
+    comment = "Chains of fused multiply-adds, many at a time."
+    write("chains_f32.c", file("chains_f32.py", comment, ("chains_f32.h",), FUNCTIONS))

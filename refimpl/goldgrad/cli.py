@@ -263,6 +263,48 @@ def measure(
         write_json(json, cost.as_json())
 
 
+@board.command("baseline")
+def write_baseline(
+    file: Annotated[Path, typer.Argument(help="Where to keep the costs: JSON.")],
+    program: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL:SCHEME", help="Measure a step of it, for example digits:sparse; can be repeated."),
+    ] = None,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ELF:NAME[:ARGS.toml]", help="Measure a call of a function of an ELF; can be repeated."),
+    ] = None,
+    compiler: Annotated[str | None, typer.Option(help="What builds the programs: gcc or zig.")] = None,
+) -> None:
+    """Keep what programs and functions cost; with nothing named, of those that FILE has, or of goldgrad's own."""
+    from .report.baseline import write
+    from .report.console import console
+
+    raise typer.Exit(write(console(), file, program or (), function or (), compiler))
+
+
+@board.command()
+def compare(
+    file: Annotated[Path, typer.Argument(help="What goldgrad board baseline wrote.")],
+    budget_instructions: Annotated[float, typer.Option(metavar="PERCENT", help="By how much they may grow.")] = 0.1,
+    budget_stack: Annotated[int, typer.Option(metavar="BYTES", help="By how much the stack may.")] = 0,
+    budget_sram: Annotated[int, typer.Option(metavar="BYTES", help="By how much SRAM in total may.")] = 0,
+    budget_flash: Annotated[int, typer.Option(metavar="BYTES", help="By how much flash in total may.")] = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Also rows that did not change.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """Measure what FILE has again; exit code 1 if a cost grew by more than its budget.
+
+    The tables also go to the file that GITHUB_STEP_SUMMARY names.
+    """
+    from .jobs.baseline import Budgets
+    from .report import baseline
+    from .report.console import console
+
+    budgets = Budgets(budget_instructions, budget_stack, budget_sram, budget_flash)
+    raise typer.Exit(baseline.compare(console(), file, budgets, everything, json))
+
+
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Where to write what was found.")]
 Pictures = Annotated[list[Path] | None, typer.Option(help="Where to draw it, .svg or .png; can be repeated.")]

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-import graphs
 import tiny_model
 from goldgrad.board.emulators import BACKENDS, backend, present
 from goldgrad.board.errors import DoesNotFit
@@ -57,27 +56,24 @@ def test_three_steps_have_the_interpreters_bits(emulator, scheme, tmp_path):
 
 
 @mark.rules("MEAS-S8")
-def test_emulators_agree_in_everything_for_a_published_network():
-    """Of those that are here; the message of a skip says which are not."""
-    here = present()
-    if len(here) < 2:
-        pytest.skip(f"one emulator is here: {', '.join(here)}")
-    model = architecture("mcunet-5fps").model()
-    made, runs = None, []
-    for name in here:
-        session = Session(model, named(model, "49kb"))
-        made = made or on_board.firmware(session)
-        runs.append(on_board.train(session, made, [graphs.sample(model.graph, 1)], 0.02, name))
-    assert all(run.bit_exact for run in runs)
-    assert on_board.disagreements(runs) == []
-    other = replace(runs[1], memory={**runs[1].memory, "arena": b"\0" + runs[1].memory["arena"][1:]})
-    regions = runs[1].measurement.regions
-    longer = replace(regions[3], instructions=regions[3].instructions + 1)
-    other.measurement = replace(other.measurement, regions=(*regions[:3], longer, *regions[4:]))
-    found = on_board.disagreements([runs[0], other])
-    assert len(found) == 2
+def test_what_emulators_disagree_in_is_told():
+    """Of one that runs twice; whether several agree is for test_agreement.py."""
+    session = Session(tiny_model.model(), SPARSE)
+    made, name = on_board.firmware(session), present()[0]
+    first = on_board.train(session, made, [tiny_model.sample()], 0.1, name)
+    again = on_board.train(Session(tiny_model.model(), SPARSE), made, [tiny_model.sample()], 0.1, name)
+    assert on_board.disagreements([first, again]) == []
+    other = replace(again, memory={**again.memory, "arena": b"\0" + again.memory["arena"][1:]})
+    m = again.measurement
+    longer = replace(m.regions[3], instructions=m.regions[3].instructions + 1)
+    regions, sram = (*m.regions[:3], longer, *m.regions[4:]), replace(m.sram, stack=m.sram.stack + 4)
+    other.measurement = replace(m, regions=regions, between=m.between + 1, sram=sram)
+    found = on_board.disagreements([first, other])
+    assert len(found) == 4
     assert longer.name in found[0]
-    assert "another arena" in found[1]
+    assert "between operators" in found[1]
+    assert "bytes of stack" in found[2]
+    assert "another arena" in found[3]
 
 
 @mark.rules("MEAS-S8")

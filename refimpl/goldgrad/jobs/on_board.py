@@ -8,13 +8,14 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
@@ -25,9 +26,17 @@ from ..board.toolchain import Toolchain, find_toolchain
 from ..codegen import generate
 from ..kernels import scratch_bytes
 from ..memory.plan import Plan, plan
+from ..models import architecture
+from ..models import digits as digits_data
+from ..models.synthetic import samples as synthetic_samples
 from ..numerics import Array, float32
+from ..random import Stream
 from ..rules import rule
 from ..training import Session
+from . import digits
+
+RATE = 0.02
+"""The learning rate unless another is named."""
 
 KERNELS = ("m7", "portable")
 """The sets of kernels that a board can run, the one that it does unless told first."""
@@ -60,6 +69,24 @@ class BoardRun:
     seconds: float = 0.0
     memory: Mapping[str, bytes] = field(default_factory=dict)
     """Arena and scratch after the last step."""
+
+
+def session(model: str, scheme: str, weights: Path | None = None, model_file: Path | None = None) -> Session:
+    """A network and a scheme by name, ready to train; digits may come from another file, others have other weights."""
+    if model == "digits":
+        return Session(digits.model(model_file), digits.scheme(scheme))
+    network = architecture(model).model(weights)
+    return Session(network, schemes.named(network, scheme))
+
+
+def samples(model: str, training: Session, steps: int) -> Iterator[Mapping[str, Array]]:
+    """Real scans for digits, in the order of ``goldgrad run digits``; seeded images for the other networks."""
+    if model == "digits":
+        scans = digits_data.new_scans()[0]
+        yield from (scans.sample(index) for index in digits.order(len(scans), steps))
+        return
+    stream = Stream(digits.SEED)
+    yield from (synthetic_samples(training.model.graph, 1, stream) for _ in range(steps))
 
 
 def firmware(
@@ -108,6 +135,12 @@ def chosen_emulators(name: str | None) -> list[str]:
     return [name]
 
 
+def feeds(session: Session, sample: Mapping[str, Array], rate: float) -> dict[str, Array]:
+    """What a host writes before a step, whether the program asks for it or not."""
+    scalars = {"lr": float32([rate]), "mu": float32([session.mu]), "step": np.array([session.steps], np.int32)}
+    return {**sample, **scalars}
+
+
 @rule("MEAS-S8")
 def train(
     session: Session, made: Firmware, samples: Samples, rate: float, emulator: str, progress: Progress | None = None
@@ -115,11 +148,10 @@ def train(
     """Train on the board and in the interpreter, and compare every kept tensor after every step, bit for bit."""
     start, counts, steps = time.perf_counter(), Counter[int](), 0
     compared, difference, losses = 0, None, list[float]()
-    rates = {"lr": float32([rate]), "mu": float32([session.mu])}
     with Board(made.elf, emulator) as board:
         known = {buffer.name for buffer in board.program.buffers}
         for step, sample in enumerate(samples):
-            outside: dict[str, Array] = {**sample, **rates, "step": np.array([session.steps], np.int32)}
+            outside = feeds(session, sample, rate)
             board.step({name: value for name, value in outside.items() if name in known})
             counts.update(board.instructions)
             outputs = session.step(sample, rate)

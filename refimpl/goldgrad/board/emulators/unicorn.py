@@ -16,6 +16,7 @@ import importlib.util
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,6 +81,7 @@ class Unicorn(Emulator):
         stops = {elf.symbol("gg_board_wait").address: Stop.WAIT, elf.symbol("gg_board_halt").address: Stop.HALT}
         self._stops = stops
         mark = elf.symbol("gg_mark")
+        self._mark = mark.address
         library = native_library("unicorn_counter.c") if native else None
         regions = elf.word(elf.symbol("gg_program").address + 20)
         arguments = (uc, self._flash, mark.address, mark.address + mark.size, tuple(stops), regions)
@@ -134,6 +136,16 @@ class Unicorn(Emulator):
     def close(self) -> None:
         """Forget it; its memory goes with the last reference."""
         self._uc = None
+
+    def watch_marks(self, seen: Callable[[int, int], None]) -> None:
+        """From now on call ``seen(region, stack pointer)`` where gg_mark begins, before it has done anything."""
+        from unicorn.arm_const import UC_ARM_REG_R0
+
+        def on_mark(uc: Any, _address: int, _size: int, _data: Any) -> None:
+            seen(ctypes.c_int32(uc.reg_read(UC_ARM_REG_R0)).value, uc.reg_read(self._sp))
+
+        self._uc.hook_add(self._const.UC_HOOK_BLOCK, on_mark, begin=self._mark, end=self._mark)
+        self._uc.ctl_flush_tb()  # what was translated for one hook calls that one only
 
     def _read_register(self, _uc: Any, offset: int, _size: int, _data: Any) -> int:
         return TXE if offset == USART3_ISR else self._registers.get(offset, 0)
