@@ -62,8 +62,12 @@ def run(
     on: Annotated[str | None, typer.Option("--board", help="Train on this emulated board: stm32f746.")] = None,
     emulator: Annotated[str | None, typer.Option(help="unicorn, qemu, renode, or all that are here.")] = None,
     kernels: Annotated[
-        str, typer.Option(help="c: compare with the C kernels at every step; none: interpreter alone.")
-    ] = "c",
+        str | None,
+        typer.Option(
+            help="c (default): compare with the C kernels at every step; none: interpreter alone. "
+            "With --board: m7 (default) or portable."
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="How many samples to train on, one a step (2,000; on a board 500, or 1).")
     ] = None,
@@ -83,7 +87,7 @@ def run(
         from .report import board
 
         drawn = picture or Path(f"out/{model}-board.png")
-        wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, keep, drawn, json)
+        wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -94,7 +98,7 @@ def run(
     count, drawn = 2000 if steps is None else steps, picture or Path("out/digits.png")
     if compare:
         raise typer.Exit(digits.compare(console, count, rate, drawn, json, model_file))
-    raise typer.Exit(digits.run(console, scheme, kernels, count, rate, drawn, json, model_file))
+    raise typer.Exit(digits.run(console, scheme, kernels or "c", count, rate, drawn, json, model_file))
 
 
 @app.command()
@@ -142,6 +146,61 @@ def plan(
 
     pictures = picture or [Path("out/plan.svg"), Path("out/plan.png")]
     raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
+
+
+Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
+Flags = Annotated[list[str] | None, typer.Option("--cflag", help="For the C compiler; can be repeated.")]
+
+
+@app.command()
+def check(
+    provider: Annotated[
+        str | None, typer.Argument(help="py:MODULE, so:LIB.so, c:FILE.c[@unicorn], elf:FW.elf, dir:PATH, or c.")
+    ] = None,
+    op: Annotated[list[str] | None, typer.Option(help="Only this operator or function; can be repeated.")] = None,
+    klass: Annotated[str, typer.Option("--class", help="exact: every bit; dot: sums in any order, bounded.")] = "exact",
+    profile: Annotated[str, typer.Option(help="How much is tried: quick, ci, deep.")] = "quick",
+    examples: Annotated[int | None, typer.Option(help="Cases a property, instead of the profile's.")] = None,
+    mapping: Map = None,
+    cflag: Flags = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write all that was found.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes side by side; 0: one a core.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a check that was interrupted.")] = False,
+    template: Annotated[str | None, typer.Option(metavar="OP", help="Print a map for this operator instead.")] = None,
+    shim: Annotated[bool, typer.Option("--shim", help="With --template: a shim in C instead of a map.")] = False,
+) -> None:
+    """Put your kernels under the suite: they conform, or here is the smallest counterexample and its rule."""
+    from .check.command import Wanted, run
+    from .check.results import Subject
+    from .report.console import console
+
+    if template is not None:
+        from .check import template as made
+
+        print(made.shim(template) if shim else made.template(template), end="")
+        raise typer.Exit
+    if provider is None:
+        raise GoldgradError("nothing to check; name a provider, for example c:FILE.c, or see docs/conformance.md")
+    subject = Subject(provider, str(mapping) if mapping else None, tuple(cflag or ()), klass=klass)
+    raise typer.Exit(run(console(), Wanted(subject, op or (), profile, examples, jobs, resume, json)))
+
+
+@app.command()
+def repro(
+    case: Annotated[str, typer.Argument(help="A finding's ID, or the line that it printed.")],
+    provider: Annotated[str | None, typer.Option(help="Who is asked, if not who failed.")] = None,
+    klass: Annotated[str, typer.Option("--class", help="exact or dot, for a pasted line.")] = "exact",
+    mapping: Map = None,
+    cflag: Flags = None,
+) -> None:
+    """Run a failure of goldgrad check again."""
+    from .check.command import repro as again
+    from .check.results import Subject
+    from .report.console import console
+
+    options = (str(mapping) if mapping else None, tuple(cflag or ()))
+    subject = Subject(provider, *options, klass=klass) if provider else None
+    raise typer.Exit(again(console(), case, provider, subject))
 
 
 @app.command()

@@ -103,7 +103,7 @@ def test_the_smallest_and_the_largest_published_scheme_fit(network):
                 assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
 
 
-@mark.rules("BOARD-M1")
+@mark.rules("BOARD-M1", "BOARD-M3")
 def test_full_update_does_not_fit_and_the_error_says_by_how_much():
     model = architecture("mcunet-5fps").model()
     session = Session(model, named(model, "full"))
@@ -113,6 +113,22 @@ def test_full_update_does_not_fit_and_the_error_says_by_how_much():
     over = planned.arena_bytes - (256 << 10)
     assert over <= caught.value.regions["SRAM1 and SRAM2"] <= over + 32
     assert caught.value.exit_code == 3
+    made = on_board.firmware(session, planned=planned, projected=True)
+    run = on_board.train(session, made, [graphs.sample(model.graph, 1)], 0.02, "unicorn")
+    assert run.bit_exact, run.first_difference
+    assert run.measurement.sram.arena == planned.arena_bytes
+
+
+@mark.rules("BOARD-M3")
+def test_projected_board_counts_as_the_real_one(tmp_path):
+    """Its code is the same: as many instructions, node by node, and the interpreter's bits."""
+    runs = []
+    for projected in (False, True):
+        session = Session(tiny_model.model(), FULL)
+        made = on_board.firmware(session, tmp_path, projected=projected)
+        runs.append(on_board.train(session, made, [tiny_model.sample()], 0.1, "unicorn"))
+    assert runs[1].bit_exact
+    assert on_board.disagreements(runs) == []
 
 
 @mark.rules("MEAS-S8")

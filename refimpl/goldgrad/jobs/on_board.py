@@ -24,6 +24,7 @@ from ..board.errors import EmulatorMissing
 from ..board.measure import Measurement, measurement
 from ..board.toolchain import Toolchain, find_toolchain
 from ..codegen import generate
+from ..kernels import scratch_bytes
 from ..memory.plan import Plan, plan
 from ..models import architecture
 from ..models import digits as digits_data
@@ -36,6 +37,9 @@ from . import digits
 
 RATE = 0.02
 """The learning rate unless another is named."""
+
+KERNELS = ("m7", "portable")
+"""The sets of kernels that a board can run, the one that it does unless told first."""
 
 Samples = Iterable[Mapping[str, Array]]
 Progress = Callable[[int, float], None]
@@ -86,20 +90,28 @@ def samples(model: str, training: Session, steps: int) -> Iterator[Mapping[str, 
 
 
 def firmware(
-    session: Session, folder: Path | None = None, planned: Plan | None = None, toolchain: Toolchain | None = None
+    session: Session,
+    folder: Path | None = None,
+    planned: Plan | None = None,
+    toolchain: Toolchain | None = None,
+    kernels: str = KERNELS[0],
+    projected: bool = False,
 ) -> Firmware:
-    """Plan a session's step, write it as C, build it; the files stay in ``folder``, if one is named.
+    """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
+
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3).
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
     planned = plan(session.graph) if planned is None else planned
-    source, toolchain = generate(session, planned), toolchain or find_toolchain()
+    scratch_of = functools.partial(scratch_bytes, kernels=kernels)
+    source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
     place = _folder() if folder is None else folder
     place.mkdir(parents=True, exist_ok=True)
     name = f"{session.graph.name}-{session.scheme.name}"
     program = place / f"{name}.c"
     program.write_text(source)
-    elf = build([program], place / f"{name}.elf", toolchain=toolchain)
+    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected)
     return Firmware(planned, source, elf, toolchain)
 
 

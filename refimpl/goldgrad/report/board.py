@@ -45,6 +45,7 @@ class Wanted:
     rate: float
     weights: Path | None
     model_file: Path | None
+    kernels: str | None
     keep: Path | None
     picture: Path
     document: Path | None
@@ -54,10 +55,11 @@ def run(console: Console, wanted: Wanted) -> int:
     """Train on the board and show what was found; 1 if a bit or an emulator differs."""
     steps = _check(wanted)
     names = on_board.chosen_emulators(wanted.emulator)
-    made = on_board.firmware(_session(wanted), wanted.keep)
+    kernels = wanted.kernels or on_board.KERNELS[0]
+    made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels)
     count = f"{steps:,} step{'s' if steps > 1 else ''}"
     console.print(f"[bold]{wanted.model}[/bold], scheme {wanted.scheme}: {count} on an emulated STM32F746")
-    console.print(f"compiler: {made.toolchain.version}")
+    console.print(f"kernels: {kernels}; compiler: {made.toolchain.version}")
     runs, accuracies = [], []
     for name in names:
         session = _session(wanted)
@@ -67,7 +69,12 @@ def run(console: Console, wanted: Wanted) -> int:
             runs.append(on_board.train(session, made, samples, wanted.rate, name, step))
         accuracies.append((before, _accuracy(wanted, session)))
     content = on_board.document(_session(wanted), made, runs)
-    content |= {"accuracy_before": accuracies[0][0], "accuracy_after": accuracies[0][1], "rate": wanted.rate}
+    content |= {
+        "kernels": kernels,
+        "accuracy_before": accuracies[0][0],
+        "accuracy_after": accuracies[0][1],
+        "rate": wanted.rate,
+    }
     pictures = _draw(made, runs[0], wanted.picture)
     if wanted.document:
         write_json(wanted.document, content)
@@ -83,6 +90,8 @@ def _check(wanted: Wanted) -> int:
     """The number of steps; whatever cannot be is an error before anything is trained."""
     if wanted.board not in BOARDS:
         raise GoldgradError(f"there is no board {wanted.board!r}; use {', '.join(BOARDS)}")
+    if wanted.kernels not in (None, *on_board.KERNELS):
+        raise GoldgradError(f"a board has no kernels {wanted.kernels!r}; use {' or '.join(on_board.KERNELS)}")
     if wanted.emulator not in (None, "all", *BACKENDS):
         raise GoldgradError(f"there is no emulator {wanted.emulator!r}; use {', '.join(BACKENDS)} or all")
     steps = STEPS.get(wanted.model, 1) if wanted.steps is None else wanted.steps

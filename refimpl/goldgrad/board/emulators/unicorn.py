@@ -34,6 +34,7 @@ USART3_ISR, USART3_TDR, TXE = 0x481C, 0x4828, 1 << 7
 """Offsets among the peripherals."""
 FIRST = FIRMWARE
 """The lowest number of a region."""
+PAGE = 4096
 SLICE = 100_000_000
 """Instructions between looks at the clock."""
 
@@ -70,7 +71,7 @@ class Unicorn(Emulator):
         read_only = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
         read_write = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_WRITE
         uc.mem_map_ptr(FLASH.start, FLASH.size, read_only, ctypes.addressof(self._flash))
-        uc.mem_map(RAM.start, RAM.size, read_write)
+        uc.mem_map(RAM.start, _ram_bytes(elf), read_write)
         uc.mem_map(SYSTEM.start, SYSTEM.size, read_write)
         uc.mmio_map(PERIPHERALS.start, PERIPHERALS.size, self._read_register, None, self._write_register, None)
         uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
@@ -174,6 +175,13 @@ class Unicorn(Emulator):
         if error.errno not in invalid:
             raise EmulatorDied(f"unicorn gave up: {error}; try another emulator") from None
         return Fault("undefined instruction or exception", self._uc.reg_read(self._pc), self._uc.reg_read(self._lr))
+
+
+@rule("BOARD-M3")
+def _ram_bytes(elf: Elf) -> int:
+    """The board's RAM; in whole pages what an ELF needs that was built for more of it."""
+    end = max((s.address + s.size for s in elf.sections if s.name == ".arena"), default=RAM.end)
+    return max(RAM.end, -(-end // PAGE) * PAGE) - RAM.start
 
 
 class _InPython:
