@@ -37,14 +37,21 @@ ALIGN = 64
 REGISTERS = 4
 
 
-@functools.cache
 def kernels_elf(kernels: str, toolchain: Toolchain | None = None, folder: Path | None = None) -> Elf:
     """All kernels of a set in an ELF, linked once in the life of this process; objects stay in ``folder``, if given."""
-    if folder is None:
-        folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return _linked(kernels, toolchain or find_toolchain(), folder or _folder())
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def _linked(kernels: str, toolchain: Toolchain, folder: Path) -> Elf:
     folder.mkdir(parents=True, exist_ok=True)
-    toolchain = toolchain or find_toolchain()
     return build_kernels(kernels, folder / f"{kernels}-{toolchain.name}.elf", toolchain)
 
 
