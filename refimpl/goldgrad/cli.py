@@ -237,7 +237,9 @@ def write_baseline(
     file: Annotated[Path, typer.Argument(help="Where to keep the costs: JSON.")],
     program: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL:SCHEME", help="Measure a step of it, for example digits:sparse; can be repeated."),
+        typer.Option(
+            metavar="MODEL:SCHEME[:KERNELS]", help="Measure a step, for example digits:sparse; can be repeated."
+        ),
     ] = None,
     function: Annotated[
         list[str] | None,

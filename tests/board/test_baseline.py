@@ -184,7 +184,14 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     assert baseline.read(file) == both
 
 
-GOOD = {"model": "digits", "scheme": "sparse", "compiler": "gcc", "flags": [], "costs": {"stack": {"total": 1}}}
+GOOD = {
+    "model": "digits",
+    "scheme": "sparse",
+    "kernels": "m7",
+    "compiler": "gcc",
+    "flags": [],
+    "costs": {"stack": {"total": 1}},
+}
 
 
 def file_with(**change):
@@ -204,7 +211,7 @@ def file_with(**change):
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc"}), "has no program and no function"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc", "programs": 3}), "programs is no list"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc", "programs": [3]}), "programs, entry 0 is 3"),
-        (file_with(model=None), "entry 0 lacks model, scheme as text"),
+        (file_with(model=None), "entry 0 lacks model, scheme, kernels as text"),
         (file_with(compiler=None), "lacks its compiler"),
         (file_with(flags="-O2"), "lacks its compiler"),
         (file_with(costs=None), "costs that are no numbers"),
@@ -229,6 +236,7 @@ def test_files_that_are_no_baseline(tmp_path, text, fault):
     [
         (("baseline", "c.json", "--program", "digits"), "--program is 'digits'; write MODEL:SCHEME"),
         (("baseline", "c.json", "--function", "a.elf"), "--function is 'a.elf'; write ELF:NAME"),
+        (("baseline", "c.json", "--program", "digits:sparse:m4"), "a board has no kernels 'm4'; use m7 or portable"),
         (("baseline", "c.json", "--program", "lenet:49kb"), "there is no model 'lenet'"),
         (("baseline", "c.json", "--compiler", "icc"), "there is no toolchain 'icc'"),
         (("baseline", "c.json", "--function", "absent.elf:f"), "absent.elf cannot be read"),

@@ -41,15 +41,16 @@ class ProgramCase:
 
     model: str
     scheme: str
+    kernels: str = on_board.KERNELS[0]
 
     @property
     def title(self) -> str:
         """The case's name in tables."""
-        return f"{self.model}, scheme {self.scheme}"
+        return f"{self.model}, scheme {self.scheme}, {self.kernels} kernels"
 
     def key(self) -> dict[str, str]:
         """What tells the case from others, as in the file."""
-        return {"model": self.model, "scheme": self.scheme}
+        return {"model": self.model, "scheme": self.scheme, "kernels": self.kernels}
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _place(path: str, folder: Path) -> Path:
 def program_costs(case: ProgramCase, toolchain: Toolchain) -> Costs:
     """One step on the first sample: by operator, by use of memory, by function."""
     session = on_board.session(case.model, case.scheme)
-    made = on_board.firmware(session, toolchain=toolchain)
+    made = on_board.firmware(session, toolchain=toolchain, kernels=case.kernels)
     (sample,) = on_board.samples(case.model, session, 1)
     with Board(made.elf, "unicorn") as board:
         watch = StackWatch(board)
@@ -167,7 +168,7 @@ def read(file: Path) -> Baseline:
     if toolchain not in NAMES:
         raise GoldgradError(f"{file} has toolchain {show(toolchain)}; use {' or '.join(NAMES)}, or {REMEDY}")
     measured: list[Measured] = []
-    for part, words in (("programs", ("model", "scheme")), ("functions", ("elf", "function", "arguments"))):
+    for part, words in (("programs", ("model", "scheme", "kernels")), ("functions", ("elf", "function", "arguments"))):
         entries = content.get(part, [])
         if not isinstance(entries, list):
             raise GoldgradError(f"{file}: {part} is no list; {REMEDY}")
@@ -218,11 +219,14 @@ def _relative(path: str, folder: Path) -> str:
 
 
 def program_case(text: str) -> ProgramCase:
-    """``MODEL:SCHEME``, as the command line has it."""
-    model, _, scheme = text.partition(":")
-    if not model or not scheme:
+    """``MODEL:SCHEME`` or ``MODEL:SCHEME:KERNELS``, as the command line has it."""
+    words = text.split(":")
+    if not 2 <= len(words) <= 3 or not all(words):
         raise GoldgradError(f"--program is {show(text)}; write MODEL:SCHEME, for example digits:sparse")
-    return ProgramCase(model, scheme)
+    case = ProgramCase(*words)
+    if case.kernels not in on_board.KERNELS:
+        raise GoldgradError(f"a board has no kernels {show(case.kernels)}; use {' or '.join(on_board.KERNELS)}")
+    return case
 
 
 # --- comparing -----------------------------------------------------------------------------------------------------

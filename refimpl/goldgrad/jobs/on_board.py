@@ -19,7 +19,7 @@ from .. import schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
-from ..board.emulators import BACKENDS, backend, present
+from ..board.emulators import BACKENDS, backend, find_emulator, present
 from ..board.errors import EmulatorMissing
 from ..board.measure import Measurement, measurement
 from ..board.toolchain import Toolchain, find_toolchain
@@ -124,15 +124,13 @@ def _folder() -> Path:
 
 
 def chosen_emulators(name: str | None) -> list[str]:
-    """The emulators to run on: one by name (None: the first that is here), or ``all`` that are."""
+    """The emulators to run on: one by name (None: the first that is here), or ``all`` that are; none is an error."""
     if name == "all":
         found = present()
         if not found:
             raise EmulatorMissing(f"no emulator is here; pip install 'goldgrad[board]' brings {next(iter(BACKENDS))}")
         return found
-    if name is None:
-        return present()[:1] or [next(iter(BACKENDS))]
-    return [name]
+    return [find_emulator(name).name]
 
 
 def feeds(session: Session, sample: Mapping[str, Array], rate: float) -> dict[str, Array]:
