@@ -21,22 +21,31 @@ UNROLLED = 4
 BIAS, M, W, W_END, X, Y, Y_END, Y_STEP, MAGIC, MASK, MASK_STEP, SHIFT = 0, 16, *range(32, 72, 4)
 
 
-def step() -> Iterator[str]:
-    """A pair of channels; r8, r9 and r10 are loaded, and are again for the next step at its end."""
+def step(first: bool = False) -> Iterator[str]:
+    """A pair of channels; r8, r9 and r10 are loaded, and are again for the next step at its end.
+
+    In the first step of a block the biases of both pixels are in r0-r3.
+    """
     yield "ldr r11, [r12], #4"
-    yield "smlad r0, r8, r10, r0"
-    yield "smlad r4, r9, r10, r4"
-    yield "ldr r10, [r12], #4"
-    yield "smlad r1, r8, r11, r1"
-    yield "smlad r5, r9, r11, r5"
-    yield "ldr r11, [r12], #4"
-    yield "smlad r2, r8, r10, r2"
-    yield "smlad r6, r9, r10, r6"
-    yield "ldr r10, [r12], #4"
-    yield "smlad r3, r8, r11, r3"
-    yield "ldr r8, [lr], #4"
-    yield "smlad r7, r9, r11, r7"
-    yield "ldr r9, [lr], #4"
+    for output, word, after in (
+        (0, "r10", "ldr r10, [r12], #4"),
+        (1, "r11", "ldr r11, [r12], #4"),
+        (2, "r10", "ldr r10, [r12], #4"),
+    ):
+        second = f"smlad r{4 + output}, r9, {word}, r{output if first else 4 + output}"
+        pair = (second, f"smlad r{output}, r8, {word}, r{output}")
+        yield from pair if first else reversed(pair)
+        yield after
+    if first:
+        yield "smlad r7, r9, r11, r3"
+        yield "ldr r9, [lr, #4]"
+        yield "smlad r3, r8, r11, r3"
+        yield "ldr r8, [lr], #8"
+    else:
+        yield "smlad r3, r8, r11, r3"
+        yield "ldr r8, [lr], #4"
+        yield "smlad r7, r9, r11, r7"
+        yield "ldr r9, [lr], #4"
 
 
 def products() -> Iterator[str]:
@@ -46,13 +55,18 @@ def products() -> Iterator[str]:
     yield f"ldr r12, [r11, #{W}]"
     yield "ldm r11, {r0-r3}"
     yield "ldr r10, [r12], #4"
-    yield from (f"mov r{4 + i}, r{i}" for i in range(4))
+    for i in range(UNROLLED):
+        yield from step(first=i == 0)
+    yield "ldr r11, [sp, #4]"
+    yield "cmp r12, r11"
+    yield "beq 3f"
     yield "1:"
     for _ in range(UNROLLED):
         yield from step()
     yield "ldr r11, [sp, #4]"
     yield "cmp r12, r11"
     yield "bne 1b"
+    yield "3:"
 
 
 def requantize(odd: bool) -> Iterator[str]:

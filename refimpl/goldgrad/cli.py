@@ -14,6 +14,8 @@ from .errors import GoldgradError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated board.")
 app.add_typer(board, name="board")
+vectors = typer.Typer(no_args_is_help=True, help="Test vectors: those that stay, and those for other places.")
+app.add_typer(vectors, name="vectors")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
 
@@ -164,6 +166,8 @@ def check(
     mapping: Map = None,
     cflag: Flags = None,
     json: Annotated[Path | None, typer.Option(help="Where to write all that was found.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="The same as JUnit's XML.")] = None,
+    html: Annotated[Path | None, typer.Option(help="The same as a page for people.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes side by side; 0: one a core.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a check that was interrupted.")] = False,
     template: Annotated[str | None, typer.Option(metavar="OP", help="Print a map for this operator instead.")] = None,
@@ -182,7 +186,7 @@ def check(
     if provider is None:
         raise GoldgradError("nothing to check; name a provider, for example c:FILE.c, or see docs/conformance.md")
     subject = Subject(provider, str(mapping) if mapping else None, tuple(cflag or ()), klass=klass)
-    raise typer.Exit(run(console(), Wanted(subject, op or (), profile, examples, jobs, resume, json)))
+    raise typer.Exit(run(console(), Wanted(subject, op or (), profile, examples, jobs, resume, json, junit, html)))
 
 
 @app.command()
@@ -201,6 +205,33 @@ def repro(
     options = (str(mapping) if mapping else None, tuple(cflag or ()))
     subject = Subject(provider, *options, klass=klass) if provider else None
     raise typer.Exit(again(console(), case, provider, subject))
+
+
+@vectors.command()
+def add(
+    finding: Annotated[str, typer.Argument(help="A finding's ID.")],
+    to: Annotated[Path, typer.Option(help="The folder; goldgrad check looks into ./vectors.")] = Path("vectors"),
+) -> None:
+    """Keep a finding's case: every later check here tries it first."""
+    from .check.results import kept
+    from .check.vectors import add as keep
+
+    print(f"written: {keep(kept(finding), to)}")
+
+
+@vectors.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="NAME.c: self-checking C; NAME.elf: for a Cortex-M7; else a folder.")],
+    op: Annotated[list[str] | None, typer.Option(help="Only this operator or function; can be repeated.")] = None,
+    count: Annotated[int, typer.Option(help="Vectors a function, beside those that stay.")] = 20,
+    mapping: Map = None,
+    kernels: Annotated[list[Path] | None, typer.Option(help="For an ELF: C to link; can be repeated.")] = None,
+    cflag: Flags = None,
+) -> None:
+    """Write vectors out, with what must come of them: for boards and for whoever only exchanges files."""
+    from .check.export import export as write
+
+    print(f"written: {target} ({write(target, op or (), count, mapping, kernels or (), cflag or ())})")
 
 
 @app.command()

@@ -142,15 +142,33 @@ static void widen_window_rows(const gg_plan_t *t, const int8_t *const *from) {
     }
 }
 
-/* Weights of outputs first .. first + 3; where there are fewer, the last again. */
-static void widen_rows(const gg_plan_t *t, const int8_t *w, const int8_t *trained, const int32_t *channels,
-                       int32_t kept, int32_t first) {
+/* CONV-S7: the channels that train in their places among four widened rows. */
+static void put_trained(const gg_plan_t *t, const int8_t *trained, const int32_t *channels, int32_t kept,
+                        int32_t first) {
     const int32_t last = t->p->out_c - 1;
+    const int32_t row = t->at.taps / t->p->in_c * kept;
+    const int8_t *from[4];
+    for (int32_t i = 0; i < 4; ++i) {
+        from[i] = trained + (first + i < last ? first + i : last) * row;
+    }
+    for (int32_t tap = 0; tap < t->at.taps; tap += t->p->in_c) {
+        for (int32_t j = 0; j < kept; ++j) {
+            const int32_t k = tap + channels[j];
+            int16_t *const pair = t->rows + ((k & ~3) + (k & 1) * 2) * 4 + (k >> 1 & 1);
+            pair[0] = *from[0]++;
+            pair[2] = *from[1]++;
+            pair[4] = *from[2]++;
+            pair[6] = *from[3]++;
+        }
+    }
+}
+
+/* Weights of outputs first .. first + 3 that cannot be widened as they lie; where there are fewer, the last again. */
+static void widen_any_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
     gg_m7_rows_t four;
     four.to = t->rows;
     for (int32_t i = 0; i < 4; ++i) {
-        const int32_t output = first + i < last ? first + i : last;
-        four.from[i] = w + output * t->at.taps;
+        four.from[i] = w + (first + i < t->p->out_c ? first + i : t->p->out_c - 1) * t->at.taps;
         if (t->at.taps < t->at.depth && !t->windows) {
             int8_t *const row = t->narrow + i * t->at.depth;
             gg_m7_fill(row + t->at.depth - 8, 0, 8);
@@ -160,17 +178,19 @@ static void widen_rows(const gg_plan_t *t, const int8_t *w, const int8_t *traine
     }
     if (t->windows) {
         widen_window_rows(t, four.from);
-        return;
+    } else {
+        gg_m7_widen_rows(&four, t->at.depth / 4);
     }
-    gg_m7_widen_rows(&four, t->at.depth / 4);
-    for (int32_t j = 0; j < kept; ++j) { /* CONV-S7 */
-        for (int32_t k = channels[j], tap = 0; k < t->at.taps; k += t->p->in_c, ++tap) {
-            int16_t *const pair = t->rows + (k / 4 * 2 + k % 2) * 8 + k / 2 % 2;
-            for (int32_t i = 0; i < 4; ++i) {
-                const int32_t output = first + i < last ? first + i : last;
-                pair[2 * i] = trained[(output * (t->at.taps / t->p->in_c) + tap) * kept + j];
-            }
-        }
+}
+
+static inline void widen_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
+    const int32_t taps = t->at.taps;
+    if (taps < t->at.depth || first + 4 > t->p->out_c) {
+        widen_any_rows(t, w, first);
+    } else {
+        const int8_t *const row = w + first * taps;
+        gg_m7_rows_t four = {{row, row + taps, row + 2 * taps, row + 3 * taps}, t->rows};
+        gg_m7_widen_rows(&four, taps / 4);
     }
 }
 
@@ -204,33 +224,41 @@ static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int3
     finish(t, pixels, first, count, m, y, mask);
 }
 
+/* What gg_m7_is_proven says of all four. */
+static inline bool are_proven(const int32_t *b, const float *m, float bound) {
+    float reach = 0.0F;
+    for (int32_t i = 0; i < 4; ++i) {
+        reach = __builtin_fmaxf(reach, (__builtin_fabsf((float)b[i]) + bound) * m[i]);
+    }
+    return reach < GG_M7_REACH;
+}
+
 /* Outputs first .. first + 3 of a stripe, if the way that is fast can be gone. */
-static bool fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t first, const int32_t *b,
-                       const float *m, int8_t *y, uint8_t *mask) {
-    if (!t->whole_range || first + 4 > t->p->out_c) {
+static inline bool fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t first, const int32_t *b,
+                              const float *m, int8_t *y, uint8_t *mask) {
+    if (!t->whole_range || first + 4 > t->p->out_c || !are_proven(b + first, m + first, t->bound)) {
         return false;
     }
-    for (int32_t i = 0; i < 4; ++i) {
-        dot->bias[i] = b[first + i];
-        dot->m[i] = m[first + i];
-        if (!gg_m7_is_proven(b[first + i], m[first + i], t->bound)) {
-            return false;
-        }
-    }
+    __builtin_memcpy(dot->bias, b + first, sizeof dot->bias);
+    __builtin_memcpy(dot->m, m + first, sizeof dot->m);
     dot->y = y + first;
     dot->y_end = dot->y + pixels / 2 * 2 * dot->y_step;
-    dot->mask = mask + first / 8;
+    dot->mask = mask != NULL ? mask + first / 8 : NULL;
     dot->shift = first % 8;
     if (pixels > 1) {
         t->dot(dot);
     }
     if (pixels % 2 != 0) { /* the last one twice, to the same place */
-        gg_m7_dot_t last = *dot;
-        last.x = t->pixels + (pixels - 1) * t->at.depth;
-        last.y_step = 0;
-        last.y_end = last.y;
-        last.mask_step = 0;
-        t->dot(&last);
+        const int32_t y_step = dot->y_step;
+        const int32_t mask_step = dot->mask_step;
+        dot->x = t->pixels + (pixels - 1) * t->at.depth;
+        dot->y_step = 0;
+        dot->y_end = dot->y;
+        dot->mask_step = 0;
+        t->dot(dot);
+        dot->x = t->pixels;
+        dot->y_step = y_step;
+        dot->mask_step = mask_step;
     }
     return true;
 }
@@ -270,7 +298,10 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
         uint8_t *const marks = mask != NULL ? mask + first * dot.mask_step : NULL;
         widen_pixels(&t, x, first, count);
         for (int32_t o = 0; o < p->out_c; o += 4) {
-            widen_rows(&t, w, trained, channels, kept, o);
+            widen_rows(&t, w, o);
+            if (kept > 0) {
+                put_trained(&t, trained, channels, kept, o);
+            }
             if (!fast_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks)) {
                 any_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks);
             }

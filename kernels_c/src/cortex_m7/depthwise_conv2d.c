@@ -12,11 +12,7 @@
 #include "depthwise_layout.h"
 #include "goldgrad/cortex_m7.h"
 #include "magic.h"
-
-void gg_portable_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x, const int8_t *w,
-                                          const int32_t *b, const float *m, const int8_t *trained,
-                                          const int32_t *selected, int32_t kept, int8_t *y, uint8_t *mask,
-                                          void *scratch);
+#include "portable.h"
 
 /* Functions of a shape: taps a row, stride, outputs a block. */
 typedef struct {
@@ -36,10 +32,13 @@ static const gg_shape_t shapes[] = {
     {7, 2, 4, gg_m7_depthwise_7_2_4, gg_m7_depthwise_weights_7_2},
 };
 
+typedef void (*gg_merging_t)(const gg_m7_merge_t *);
+
 /* What stays the same during a call; stripe is of the rows of outputs first_row .. first_row + rows - 1. */
 typedef struct {
     const gg_depthwise_conv2d_t *p;
     const gg_shape_t *shape;
+    gg_merging_t merging;
     gg_m7_depthwise_layout_t at;
     uint8_t *scratch;
     int32_t first_row, rows;
@@ -134,50 +133,48 @@ static void finish(const gg_stripe_t *t, const int16_t *codes, int32_t pixel, in
     }
 }
 
-/* A row of outputs from their codes; of the last channels, of which some were there before, masks come one by one. */
-static void merge(const gg_stripe_t *t, int32_t first, int32_t skipped, int8_t *y, uint8_t *mask) {
-    const gg_depthwise_conv2d_t *const p = t->p;
-    const int16_t *const codes = (const int16_t *)(void *)(t->scratch + t->at.codes);
-    const int32_t length = t->at.block * t->at.blocks;
-    const int32_t pairs = p->window.out_w / 2;
-    const int32_t bytes = gg_mask_bytes(p->channels);
-    const gg_m7_merge_t four = {
-        .codes = {codes, codes + length, codes + 2 * length, codes + 3 * length},
-        .y = y + first,
-        .step = p->channels,
-        .pairs = pairs,
-        .mask = mask != NULL ? mask + first / 8 : NULL,
-        .mask_step = bytes,
-        .shift = first % 8,
-    };
-    const bool odd = p->y_zero % 2 != 0;
-    if (mask != NULL && skipped > 0) {
-        finish(t, codes, 0, first, skipped, y, mask);
-        return;
-    }
-    if (pairs > 0 && mask != NULL) {
-        (odd ? gg_m7_merge_mask_odd : gg_m7_merge_mask)(&four);
-    } else if (pairs > 0) {
-        (odd ? gg_m7_merge_odd : gg_m7_merge)(&four);
-    }
-    finish(t, codes, 2 * pairs, first, 0, y, mask);
-}
-
-/* Four channels of a stripe: skipped of them were computed before. */
+/* Four channels of a stripe: skipped of them were computed before, so their masks come one by one. */
 static void group(const gg_stripe_t *t, gg_m7_depthwise_t *four, int32_t first, int32_t skipped, int8_t *y,
                   uint8_t *mask) {
-    const gg_window_t *const s = &t->p->window;
+    const gg_depthwise_conv2d_t *const p = t->p;
+    const gg_window_t *const s = &p->window;
+    const int32_t length = t->at.block * t->at.blocks;
+    const int32_t pairs = s->out_w / 2;
+    const int32_t bytes = gg_mask_bytes(p->channels);
+    const int16_t *const codes = four->codes;
+    void (*const run)(const gg_m7_depthwise_t *) = t->shape->run;
+    const gg_merging_t merging = mask != NULL && skipped > 0 ? NULL : t->merging;
+    gg_m7_merge_t merge;
+    merge.codes[0] = codes;
+    merge.codes[1] = codes + length;
+    merge.codes[2] = codes + 2 * length;
+    merge.codes[3] = codes + 3 * length;
+    merge.y = y + t->first_row * s->out_w * p->channels + first;
+    merge.step = p->channels;
+    merge.pairs = pairs;
+    merge.mask = mask != NULL ? mask + t->first_row * s->out_w * bytes + first / 8 : NULL;
+    merge.mask_step = bytes;
+    merge.shift = first % 8;
+    four->rows = 3;
     for (int32_t i = 0; i < t->rows; ++i) {
-        const int32_t oh = t->first_row + i;
-        const gg_taps_t met = gg_row_taps(s, oh);
-        const int32_t skip = t->at.block == 0 || s->kernel_h == 3 ? 0 : met.first;
-        const int32_t row = i * s->stride_h + skip;
-        four->x = (const int16_t *)(void *)(t->scratch + row * t->at.row_bytes);
+        int32_t skip = 0;
+        if (s->kernel_h != 3) {
+            const gg_taps_t met = gg_row_taps(s, t->first_row + i);
+            skip = met.first;
+            four->rows = met.end - met.first;
+        }
+        four->x = (const int16_t *)(void *)(t->scratch + (i * s->stride_h + skip) * t->at.row_bytes);
         four->w = (const int16_t *)(void *)(t->scratch + t->at.weights) + 2 * skip * t->at.words;
-        four->rows = s->kernel_h == 3 ? 3 : met.end - met.first;
-        t->shape->run(four);
-        merge(t, first, skipped, y + oh * s->out_w * t->p->channels,
-              mask != NULL ? mask + oh * s->out_w * gg_mask_bytes(t->p->channels) : NULL);
+        run(four);
+        if (pairs > 0 && merging != NULL) {
+            merging(&merge);
+        }
+        if (merging == NULL || s->out_w % 2 != 0) {
+            finish(t, codes, merging == NULL ? 0 : 2 * pairs, first, skipped, merge.y - first,
+                   mask != NULL ? merge.mask - first / 8 : NULL);
+        }
+        merge.y += s->out_w * p->channels;
+        merge.mask += mask != NULL ? s->out_w * bytes : 0;
     }
 }
 
@@ -192,6 +189,11 @@ void gg_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x
     }
     while (t.shape->taps != s->kernel_h || t.shape->stride != s->stride_h || t.shape->block != t.at.block) {
         ++t.shape;
+    }
+    if (p->y_zero % 2 == 0) {
+        t.merging = mask != NULL ? gg_m7_merge_mask : gg_m7_merge;
+    } else {
+        t.merging = mask != NULL ? gg_m7_merge_mask_odd : gg_m7_merge_odd;
     }
     if (mask != NULL) {
         gg_m7_fill(mask, 0, s->out_h * s->out_w * gg_mask_bytes(p->channels));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..conformance.case import Case
 from ..conformance.compare import Mismatch
 from ..conformance.properties import PROPERTIES, verify
-from ..conformance.providers import NotProvided
+from ..conformance.providers import NotProvided, Provider
 from ..errors import GoldgradError
 from ..report.files import as_json, check_outputs, write_files
-from .providers.opening import open_provider
+from .c_program import Vector, main_of
+from .costs import costs
+from .providers.opening import calls_of, open_provider
 from .reports import terminal
 from .results import FINDINGS, Finding, Report, Result, Subject, keep, kept
-from .session import PROFILES, check, functions_of, properties_of
+from .session import PROFILES, check, check_choices, check_files, functions_of, properties_of
+from .vectors import MANIFEST, Recorded
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Wanted:
 def run(console: Console, wanted: Wanted) -> int:
     """Check, print, write reports; 1 if something does not conform."""
     check_outputs(wanted.json, wanted.junit, wanted.html)
+    check_choices(wanted.subject, wanted.profile)
     functions = functions_of(wanted.operators)
     total = sum(len(properties_of(function, wanted.subject.klass)) for function in functions)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -49,6 +54,12 @@ def run(console: Console, wanted: Wanted) -> int:
         def told(result: Result) -> None:
             progress.update(task, advance=1, description=f"{result.function} {result.property}")
 
+        if wanted.subject.provider.startswith("dir:"):
+            made = check_files(wanted.subject, wanted.operators, wanted.profile, told, wanted.folder)
+            if isinstance(made, int):
+                _tell_files(console, Path(wanted.subject.provider.partition(":")[2]), made)
+                return 0
+            return _finish(console, wanted, made)
         report = check(
             wanted.subject,
             wanted.operators,
@@ -59,6 +70,19 @@ def run(console: Console, wanted: Wanted) -> int:
             wanted.resume,
             wanted.folder,
         )
+    return _finish(console, wanted, report)
+
+
+def _tell_files(console: Console, folder: Path, count: int) -> None:
+    console.print(
+        f"written: {count} vectors, described by {folder / 'vectors' / MANIFEST}. Run them on your device, put each "
+        f"result into {folder / 'results'} under the name that the manifest gives it, and run this again.",
+        soft_wrap=True,
+    )
+
+
+def _finish(console: Console, wanted: Wanted, report: Report) -> int:
+    """Print, write, and give the exit code."""
     terminal.show(console, report)
     files = documents(wanted, report)
     write_files(files)
@@ -72,14 +96,32 @@ def documents(wanted: Wanted, report: Report) -> Mapping[Path, bytes]:
     files: dict[Path, bytes] = {}
     if wanted.json:
         files[wanted.json] = as_json(report.as_json())
+    if wanted.junit:
+        from .reports import junit
+
+        files[wanted.junit] = junit.document(report)
+    if wanted.html:
+        from .reports import html
+
+        report.costs = costs(wanted.subject, report.functions)
+        files[wanted.html] = html.document(report, {f.id: text for f in report.findings if (text := program_of(f))})
     return files
+
+
+def program_of(finding: Finding) -> str | None:
+    """C that repeats a finding; None where the provider is not called from C."""
+    calls = calls_of(finding.subject.provider, finding.subject.options["mapping"])
+    if calls is None:
+        return None
+    headline = f"{finding.function} breaks '{finding.broken}' ({', '.join(finding.rules)}): {finding.headline}"
+    return main_of(Vector(finding.id, finding.parsed()), calls, headline)
 
 
 def repro(console: Console, text: str, provider: str | None, subject: Subject | None = None) -> int:
     """Run a finding, or a pasted case, again; 1 if it still fails."""
     properties, case, subject = _asked(text, provider, subject)
     holds = True
-    with open_provider(subject.provider, 30.0, **subject.options) as opened:
+    with _opened(subject) as opened:
         if not opened.provides(case.function):
             raise GoldgradError(f"{subject.provider} does not provide {case.function}; name another provider")
         for each in properties:
@@ -94,6 +136,13 @@ def repro(console: Console, text: str, provider: str | None, subject: Subject | 
                 terminal.show_finding(console, finding)
                 holds = False
     return 0 if holds else 1
+
+
+def _opened(subject: Subject) -> AbstractContextManager[Provider]:
+    kind, _, target = subject.provider.partition(":")
+    if kind == "dir":
+        return nullcontext(Recorded(subject.provider, Path(target) / "vectors", Path(target) / "results"))
+    return open_provider(subject.provider, 30.0, **subject.options)
 
 
 def _asked(text: str, provider: str | None, given: Subject | None) -> tuple[list[str], Case, Subject]:

@@ -14,14 +14,17 @@ from pathlib import Path
 from time import monotonic
 
 from .._version import __version__
-from ..conformance.compare import rules_of
-from ..conformance.properties import PROPERTIES
-from ..conformance.search import explore
+from ..conformance.case import Case
+from ..conformance.compare import Mismatch, rules_of
+from ..conformance.properties import PROPERTIES, verify
+from ..conformance.providers import NotProvided, Provider, lacking
+from ..conformance.search import explore, without
 from ..errors import GoldgradError, show
 from ..ops import FUNCTIONS
 from .providers.isolated import Isolated
 from .providers.opening import open_provider
-from .results import FINDINGS, Report, Result, Status, Subject, keep
+from .results import FINDINGS, Finding, Report, Result, Status, Subject, keep
+from .vectors import Recorded, drawn, permanent, write_files
 
 CLASSES = ("exact", "dot")
 
@@ -67,6 +70,14 @@ def properties_of(function: str, klass: str) -> list[str]:
     return [p.name for p in PROPERTIES.values() if p.applies(entry) and p.asked(entry, klass)]
 
 
+def check_choices(subject: Subject, profile: str) -> None:
+    """Raise for a class or a profile that there is not."""
+    if subject.klass not in CLASSES:
+        raise GoldgradError(f"there is no class {show(subject.klass)}; use {' or '.join(CLASSES)}")
+    if profile not in PROFILES:
+        raise GoldgradError(f"there is no profile {show(profile)}; use {', '.join(PROFILES)}")
+
+
 def check(
     subject: Subject,
     operators: Sequence[str] = (),
@@ -84,10 +95,7 @@ def check(
     """
     start = monotonic()
     chosen = functions_of(operators)
-    if subject.klass not in CLASSES:
-        raise GoldgradError(f"there is no class {show(subject.klass)}; use {' or '.join(CLASSES)}")
-    if profile not in PROFILES:
-        raise GoldgradError(f"there is no profile {show(profile)}; use {', '.join(PROFILES)}")
+    check_choices(subject, profile)
     settings = PROFILES[profile]
     if examples is not None:
         settings = Profile(examples, settings.seconds, settings.patience, settings.same)
@@ -155,6 +163,7 @@ def _opened(subject: Subject, function: str, settings: Profile, done: Done) -> l
 
 def _function(provider: Isolated, subject: Subject, function: str, settings: Profile, done: Done) -> Iterator[Result]:
     """All properties of a function; once one hangs, the rest is skipped, and once one fails, others are shrunk less."""
+    yield from _vectors(provider, subject, function)
     hangs, patience = False, settings.patience
     for name in properties_of(function, subject.klass):
         rules = rules_of(function, PROPERTIES[name].letters)
@@ -168,14 +177,58 @@ def _function(provider: Isolated, subject: Subject, function: str, settings: Pro
         explored = explore(name, function, provider, settings.examples, settings.same, patience)
         seconds = round(monotonic() - start, 3)
         if explored.found:
-            from .results import Finding
-
             finding = Finding.of(subject, explored.found, explored.is_flaky)
             hangs, patience = "raised Hung" in finding.headline, 1.0
             yield Result(function, name, Status.FAILS, explored.cases, seconds, finding.rules, finding)
         else:
             status = Status.HOLDS if explored.cases else Status.NO_CASE
             yield Result(function, name, status, explored.cases, seconds, rules)
+
+
+def _vectors(provider: Provider, subject: Subject, function: str) -> Iterator[Result]:
+    """The permanent vectors of a function, each under the property that it once broke."""
+    for name, case in permanent():
+        if case.function == function:
+            yield _once(provider, subject, name, [case])
+
+
+def _once(provider: Provider, subject: Subject, name: str, cases: Sequence[Case]) -> Result:
+    """A property on given cases; the first failure is what is found."""
+    function, start, count = cases[0].function, monotonic(), 0
+    rules = rules_of(function, PROPERTIES[name].letters)
+    for case in cases:
+        try:
+            verify(name, without(case, lacking(provider, function)), provider)
+        except NotProvided:
+            continue
+        except Mismatch as mismatch:
+            finding = Finding.of(subject, mismatch, is_flaky=False)
+            seconds = round(monotonic() - start, 3)
+            return Result(function, name, Status.FAILS, count + 1, seconds, finding.rules, finding)
+        count += 1
+    status = Status.HOLDS if count else Status.NO_CASE
+    return Result(function, name, status, count, round(monotonic() - start, 3), rules)
+
+
+def check_files(subject: Subject, operators: Sequence[str], profile: str, told: Told, folder: Path) -> Report | int:
+    """Judge the results in ``dir:PATH``; where there are none yet, write the vectors there and say how many."""
+    start, path = monotonic(), Path(subject.provider.partition(":")[2])
+    functions = functions_of(operators)
+    if not (path / "vectors").exists():
+        return write_files(path / "vectors", [*drawn(functions, PROFILES[profile].examples)])
+    provider = Recorded(subject.provider, path / "vectors", path / "results")
+    report = Report(subject, profile, __version__)
+    for function in functions:
+        cases = [case for _, case, _ in provider.cases if case.function == function]
+        if not cases or not provider.provides(function):
+            report.not_provided.append(function)
+            continue
+        asked = "bound" if "bound" in properties_of(function, subject.klass) else "bits"
+        report.results.append(_once(provider, subject, asked, cases))
+        told(report.results[-1])
+    keep(report.findings, folder)
+    report.seconds = monotonic() - start
+    return report
 
 
 class Journal:

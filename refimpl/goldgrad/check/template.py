@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..conformance import strategies
-from ..conformance.case import Case
 from ..kernels._call import KERNELS, Argument, Pointer, Scratch, Struct, describe
 from ..ops import FUNCTIONS, Type
 from .providers.calls import TYPES, parameters, prototype, sizes
@@ -83,26 +81,11 @@ def _described(function: str) -> tuple[Argument, ...]:
 
 @cache
 def _example(function: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The plainest case: what hypothesis would shrink to."""
-    from hypothesis import HealthCheck, Phase, given, settings
+    """A case."""
+    from .vectors import drawn
 
-    from ..conformance import cases as _cases  # noqa: F401
-
-    found: list[Case] = []
-
-    @settings(
-        max_examples=1,
-        database=None,
-        derandomize=True,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategies.cases(strategies.CASES[function]))
-    def first(case: Case) -> None:
-        found.append(case)
-
-    first()
-    return found[0].operands, found[0].attributes
+    case = next(drawn([function], 1))
+    return case.operands, case.attributes
 
 
 def _bodies(function: str) -> list[str]:

@@ -26,6 +26,7 @@ from ..board.toolchain import Toolchain, find_toolchain
 from ..codegen import generate
 from ..kernels import scratch_bytes
 from ..memory.plan import Plan, plan
+from ..memory.unfold import unfolded
 from ..models import architecture
 from ..models import digits as digits_data
 from ..models.synthetic import samples as synthetic_samples
@@ -103,7 +104,7 @@ def firmware(
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
-    planned = plan(session.graph) if planned is None else planned
+    planned = unfolded(plan(session.graph)) if planned is None else planned
     scratch_of = functools.partial(scratch_bytes, kernels=kernels)
     source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
     place = _folder() if folder is None else folder

@@ -7,7 +7,7 @@ zero.  Stack, arrays and the address that calls return to lie in memory of their
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,15 @@ from .machine import Machine, Word
 LINE = 64
 CODE_AT, DATA_AT = 0x0020_0000, 0x2001_0000
 """Where compiled kernels and their data are linked: flash and SRAM1 of the STM32F746."""
+PROGRAM = f"""
+SECTIONS {{
+  .text {CODE_AT:#x} : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) }}
+  .ARM.exidx : {{ *(.ARM.exidx*) }}
+  .data {DATA_AT:#x} : {{ *(.data*) }}
+  .bss : {{ *(.bss*) *(COMMON) }}
+}}
+"""
+"""A linker script for a program that starts at reset; it has no initialised data of its own."""
 CONSTANT_BYTES = 1 << 12
 CALL_SECONDS = 5.0
 
@@ -53,7 +62,7 @@ def machine(
     return Unicorn(Elf.read(elf if elf else firmware(sources, flags)))
 
 
-def firmware(sources: Sequence[Path], flags: Sequence[str] = ()) -> Path:
+def firmware(sources: Sequence[Path], flags: Sequence[str] = (), entry: str = "0") -> Path:
     """An ELF of ``sources`` for a Cortex-M7, with what compilers call on their own, gg_exp32 and gg_log32 (ABI-M4)."""
     toolchain = find_toolchain()
     folder = Path(tempfile.mkdtemp(prefix="goldgrad-check-"))
@@ -68,7 +77,13 @@ def firmware(sources: Sequence[Path], flags: Sequence[str] = ()) -> Path:
             raise GoldgradError(f"{toolchain.name} refuses {source.name}: {complaint(run.stderr)}; correct it")
         objects.append(target)
     target = folder / "kernels.elf"
-    places = [f"-Wl,-Ttext={CODE_AT:#x}", f"-Wl,-Tdata={DATA_AT:#x}", "-Wl,-e,0", "-nostdlib", "-static"]
+    if entry != "0":  # a program of its own: the vector table comes first
+        script = folder / "program.ld"
+        script.write_text(PROGRAM)
+        places_of = [f"-Wl,-T,{script}"]
+    else:
+        places_of = [f"-Wl,-Ttext={CODE_AT:#x}", f"-Wl,-Tdata={DATA_AT:#x}"]
+    places = [*places_of, f"-Wl,-e,{entry}", "-nostdlib", "-static"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
     for chosen in (objects, [o for o in objects if o.stem != str(len(sources))]):  # theirs may be among them
         run = toolchain.run(*places, *chosen, *libraries, "-o", target)
@@ -167,8 +182,10 @@ class Unicorn:
             raise Hung(f"{symbol}: no end after {CALL_SECONDS:g} s")
         return int(np.int32(np.uint32(uc.reg_read(a.UC_ARM_REG_R0) & 0xFFFF_FFFF)))
 
-    def measure(self, symbol: str, arguments: Sequence[Word]) -> tuple[int, int]:
-        """Call, and count: instructions, and bytes of stack below the arguments."""
+    def measure(
+        self, symbol: str, arguments: Sequence[Word], call: Callable[[str, Sequence[Word]], int]
+    ) -> tuple[int, int]:
+        """Instructions that ``call`` takes, and bytes of stack below the arguments."""
         counted = 0
 
         def on_block(uc: object, address: int, size: int, _data: object) -> None:
@@ -179,7 +196,7 @@ class Unicorn:
         hook = self._uc.hook_add(self._c.UC_HOOK_BLOCK, on_block)
         try:
             top = self._pass(arguments)
-            self.call(symbol, arguments)
+            call(symbol, arguments)
         finally:
             self._uc.hook_del(hook)
         stack = bytes(self._uc.mem_read(STACK, top - STACK))

@@ -101,6 +101,16 @@ OPENERS: dict[str, Callable[[str, Path | None, Sequence[str]], Provider]] = {
 }
 
 
+def calls_of(text: str, mapping: Path | None) -> Abi | Map | None:
+    """How the provider's functions are called from C; None if they are not."""
+    kind, _, target = text.partition(":")
+    if text == "c":
+        return Abi()
+    if kind not in ("c", "so", "elf"):
+        return None
+    return _calls(Path(target.partition("@")[0].partition(",")[0]), mapping)
+
+
 def _calls(beside: Path, mapping: Path | None) -> Abi | Map:
     """The map that is named, or lies beside the file under its name; else goldgrad's ABI."""
     found = mapping or beside.with_suffix(".toml")
