@@ -37,40 +37,35 @@ def cli(*arguments):
 # --- the stack of each operator ------------------------------------------------------------------------------------
 
 
-def watched(elf):
+@mark.rules("MEAS-S9")
+@each_compiler
+def test_watching_changes_nothing_and_sees_the_high_water(compiler):
+    elf = program(compiler)
     with Board(elf, "unicorn") as board:
         watch = StackWatch(board)
         board.step(samples(1)[0])
-        return board.instructions, watch.by_region(), [region.name for region in board.program.regions]
-
-
-@mark.rules("MEAS-S9")
-@each_compiler
-def test_the_deepest_operator_is_the_high_water_and_watching_changes_nothing(compiler):
-    elf = program(compiler)
-    instructions, depths, _ = watched(elf)
+        instructions, high_water, taken = board.instructions, watch.high_water(), watch.by_region()
     with Board(elf, "unicorn") as board:
         board.step(samples(1)[0])
-        assert max(depths.values()) == board.stack_high_water()
+        assert high_water == board.stack_high_water()
         assert instructions == board.instructions
-    assert set(depths) == set(instructions)
-    assert len(set(depths.values())) > 2, "operators differ"
+    assert set(taken) == set(instructions)
+    assert 0 < max(taken.values()) < high_water
+    assert len(set(taken.values())) > 2, "operators differ"
 
 
 @mark.rules("MEAS-S9", "MEAS-S7")
 @each_compiler
 def test_an_operator_takes_what_its_kernel_takes_alone(compiler, tmp_path):
     elf = program(compiler)
-    _, depths, names = watched(elf)
     file = tmp_path / "arguments.toml"
     file.write_text(BIAS_GRADIENT)
     alone = measure_function(elf, "gg_bias_gradient_forward", read_arguments(file))
-    pointers = {}
     with Board(elf, "unicorn") as board:
-        board.emulator.watch_marks(pointers.setdefault)
+        watch = StackWatch(board)
         board.step(samples(1)[0])
-    region = names.index("fc.bias_gradient")
-    assert depths[region] == elf.symbol("gg_stack_top").address - pointers[region] + alone.stack
+        names = [region.name for region in board.program.regions]
+        assert watch.by_region()[names.index("fc.bias_gradient")] == alone.stack > 0
 
 
 @mark.rules("MEAS-S9")
@@ -102,7 +97,7 @@ def test_goldgrads_own_kernels_cost_no_more_than_in_the_baseline():
         total = dict(measured.costs["instructions"])
         assert total.pop("total") == sum(total.values()), "each instruction is an operator's or between them"
         stack = dict(measured.costs["stack"])
-        assert stack.pop("total") >= max(stack.values())
+        assert stack.pop("total") > max(stack.values()) > 0, "the step and the firmware have frames of their own"
         sram = dict(measured.costs["sram"])
         assert sram["stack"] == measured.costs["stack"]["total"]
         assert sram.pop("total") == sum(sram.values())

@@ -46,7 +46,7 @@ class ProgramCase:
     @property
     def title(self) -> str:
         """The case's name in tables."""
-        return f"{self.model}, scheme {self.scheme}, {self.kernels} kernels"
+        return f"{self.model} {self.scheme}, {self.kernels} kernels"
 
     def key(self) -> dict[str, str]:
         """What tells the case from others, as in the file."""
@@ -135,12 +135,12 @@ def program_costs(case: ProgramCase, toolchain: Toolchain) -> Costs:
         known = {buffer.name for buffer in board.program.buffers}
         feeds = on_board.feeds(session, sample, on_board.RATE)
         board.step({name: value for name, value in feeds.items() if name in known})
-        depths = watch.by_region()
-        found = measurement(board, board.instructions, 1, max(depths.values()))
+        taken = watch.by_region()
+        found = measurement(board, board.instructions, 1, watch.high_water())
     instructions, stack = Counter[str](), dict[str, int]()
     for number, region in enumerate(found.regions):
         instructions[region.op] += region.instructions
-        stack[region.op] = max(stack.get(region.op, 0), depths[number])
+        stack[region.op] = max(stack.get(region.op, 0), taken[number])
     content = found.as_json()
     return {
         "instructions": {TOTAL: found.instructions, **dict(instructions.most_common()), "between": found.between},
