@@ -18,6 +18,8 @@ vectors = typer.Typer(no_args_is_help=True, help="Test vectors: those that stay,
 app.add_typer(vectors, name="vectors")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
+bench = typer.Typer(no_args_is_help=True, help="What kernels cost, shape by shape.")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:
@@ -330,3 +332,19 @@ def _figure(name: str, models: list[str] | None, json: Path | None, pictures: li
 
     files = pictures or [Path(f"out/{name}.svg"), Path(f"out/{name}.png")]
     raise typer.Exit(run(console(), name, models or (), json, files))
+
+
+@bench.command("kernels")
+def bench_kernels(
+    op: Annotated[str | None, typer.Option(help="Only this operator, or function: conv2d, conv2d.forward.")] = None,
+    shapes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML: a [[call]] table a shape; else those of three networks.")
+    ] = None,
+    kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
+    json: Json = None,
+) -> None:
+    """Instructions a multiply-accumulate, scratch, stack and text of each kernel on each shape, in Unicorn."""
+    from .report.bench import run
+    from .report.console import console
+
+    raise typer.Exit(run(console(), op, shapes, kernels, json))
