@@ -6,7 +6,7 @@ The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts eve
 three cycles ago; sixteen accumulators, one after the other, are far more than that.  What is left to arrange are loads:
 
 - A load of two floats takes one issue slot as one of a single float does (VLDR of a D register).  So two links of every
-  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A, 2 x 4 of B, eight loads for 32 VFMA.
+  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A, 2 x 4 of B, 8 loads for 32 VFMA.
 - A load beside another one waits for the VFMA before them to end; alone between VFMA it does not.  So loads stand
   apart, four VFMA between them, each into registers that the VFMA before it was the last to read.
 - VLDM waits for every VFMA before it, so it is used only where a tile or a turn of the loop begins.
