@@ -41,6 +41,8 @@ TAPS = (
     "start_step",
 )
 """Those of gg_m7_taps_t."""
+CODES = ("from", "from_row", "fours", "rows", "to", "to_row", "second", "pair_step", "less")
+"""Those of gg_m7_codes_t."""
 
 
 def field(name: str, fields: Sequence[str] = GEMM) -> str:
@@ -194,6 +196,33 @@ def taps() -> Iterator[str]:
     yield from ("subs r10, #1", "bne 1b")
 
 
+def four(first: int) -> Iterator[str]:
+    """Four codes at r1, less their zero point, in s0-s3 or from another register on."""
+    yield "ldr r4, [r1], #4"
+    yield "sxtab r5, r9, r4"
+    yield from (f"sxtab r{6 + i}, r9, r4, ror #{8 + 8 * i}" for i in range(3))
+    yield from (f"vmov s{first + i}, s{first + i + 1}, r{5 + i}, r{6 + i}" for i in (0, 2))
+    yield from (f"vcvt.f32.s32 s{first + i}, s{first + i}" for i in range(4))
+
+
+def floats() -> Iterator[str]:
+    """Row after row, two times four codes and then perhaps four more."""
+    for name, register in {"less": 9, "pair_step": 10, "second": 12, "rows": 0}.items():
+        yield f"ldr r{register}, {field(name, CODES)}"
+    yield "1:"
+    yield from (f"ldr r1, {field('from', CODES)}", f"ldr r2, {field('to', CODES)}", f"ldr lr, {field('fours', CODES)}")
+    yield from (f"ldr r4, {field('from_row', CODES)}", f"ldr r5, {field('to_row', CODES)}")
+    yield from ("add r4, r1", "add r5, r2", f"str r4, {field('from', CODES)}", f"str r5, {field('to', CODES)}")
+    yield from ("subs lr, #2", "blt 3f")
+    yield "2:"
+    yield from (*four(0), *four(4))
+    yield from ("vstmia r2, {s0-s3}", "add r3, r2, r12", "add r2, r10", "subs lr, #2", "vstmia r3, {s4-s7}", "bge 2b")
+    yield "3:"
+    yield from ("adds lr, #2", "beq 4f", *four(0), "vstmia r2, {s0-s3}")
+    yield "4:"
+    yield from ("subs r0, #1", "bne 1b")
+
+
 FUNCTIONS = (
     function(
         "gg_m7_gemm_rows",
@@ -212,6 +241,12 @@ FUNCTIONS = (
         "const gg_m7_taps_t *p __attribute__((unused))",
         over([*taps()]),
         "DW-S4: the taps of a pixel.",
+    ),
+    function(
+        "gg_m7_floats",
+        "gg_m7_codes_t *p __attribute__((unused))",
+        over([*floats()]),
+        "CONV-S5: codes less their zero point.",
     ),
 )
 
