@@ -16,10 +16,10 @@ enum { GG_M7_GEMM_WIDTH = 32, GG_M7_GEMM_LINKS = 64, GG_M7_TAPS_WIDTH = 32 };
  * The order of the fields is what kernels_c/gen/chains_f32.py knows.
  */
 typedef struct {
-    const float *a;    /* rows: a(m, i) = a[m * a_row][i];  columns: a(m, i) = a[i * a_row][m] */
+    const float *a; /* rows: a(m, i) = a[m * a_row][i];  columns: a(m, i) = a[i * a_row][m] */
     int32_t a_row;
     int32_t k;
-    const float *b;    /* panels, each [k][4] */
+    const float *b; /* panels, each [k][4] */
     int32_t panels;
     float *c;
     int32_t c_row;

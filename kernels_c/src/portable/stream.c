@@ -35,6 +35,6 @@ void gg_stream_copy_float(int32_t count, int32_t width, int32_t from_stride, con
 void gg_stream_take_bit(int32_t count, int32_t stride, int32_t channel, const uint8_t *mask, uint8_t *to) {
     mask += channel / 8;
     for (int32_t i = 0; i < count; ++i) {
-        to[i] = (uint8_t)(mask[i * stride] >> channel % 8 & 1);
+        to[i] = (uint8_t)((uint32_t)mask[i * stride] >> (uint32_t)(channel % 8) & 1U);
     }
 }
