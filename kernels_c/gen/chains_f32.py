@@ -5,21 +5,20 @@ What a core computes, and what it is given, says ``kernels_c/src/cortex_m7/chain
 The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts every cycle if its accumulator was written
 three cycles ago; sixteen accumulators, one after the other, are far more than that.  What is left to arrange are loads:
 
-- A load of two floats takes one issue slot as one of a single float does (VLDR of a D register).  So two links of every
-  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A, 2 x 4 of B, 8 loads for 32 VFMA.
-- A load beside another one waits for the VFMA before them to end; alone between VFMA it does not.  So loads stand
-  apart, four VFMA between them, each into registers that the VFMA before it was the last to read.
-- VLDM waits for every VFMA before it, so it is used only where a tile or a turn of the loop begins.
+- A load of several floats takes half an issue slot for each (VLDM), but waits until the VFMA before it are three cycles
+  old, and nothing goes on beside it.  So all that two links of every chain need, 2 x 4 floats of B and 4 x 2 of A, is
+  loaded at once: 3 + 8 cycles for 32 VFMA.
+- A load of one float does not wait if it stands alone between VFMA, and takes a slot: 16 cycles for the same.
 
-s0-s15 are the accumulators, row by row; d8-d11 two rows of B; d12-d15 what two links need of A.
+s0-s15 are the accumulators, row by row; s16-s23 two rows of B; s24-s31 what the two links need of A.
 
 A depthwise convolution has two loads for every VFMA whatever one does with one pixel, so that core takes eight channels
-at a time with VLDM, which is least instructions.
+at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from assembly import file, function, write
 
@@ -55,31 +54,13 @@ def vfma(m: int, n: int, a: int, b: int) -> str:
     return f"vfma.f32 s{4 * m + n}, s{a}, s{b}"
 
 
-def weave(work: Sequence[str], loads: Mapping[int, str]) -> Iterator[str]:
-    """Each load after so many lines of the work."""
-    for done, line in enumerate(work, 1):
-        yield line
-        if done in loads:
-            yield loads[done]
-
-
 def rows_turn() -> Iterator[str]:
     """Eight links where A's links lie in rows: r0-r3 point into four rows, r4 into B."""
-    yield "vldmia r4!, {s16-s23}"
-    yield from (f"vldr d{12 + m}, [r{m}]" for m in range(4))
-    for pair in range(4):
-        first, last = pair == 0, pair == 3
-        b = 32 * pair  # r4 is two rows ahead
-        # k: column after column, so that nobody reads d8 after eight VFMA, nor d9 after sixteen.
-        loads = {} if last else {8: f"vldr d8, [r4, #{b}]", 16: f"vldr d9, [r4, #{b + 8}]"}
-        # what k + 1 reads of B, unless the turn began with it
-        loads |= {} if first else {4: f"vldr d10, [r4, #{b - 16}]", 12: f"vldr d11, [r4, #{b - 8}]"}
-        yield from weave([vfma(m, n, 24 + 2 * m, 16 + n) for n in range(4) for m in range(4)], loads)
-        # k + 1: row after row, so that one more of d12-d15 is free after every four VFMA.
-        loads = {} if last else {4 * m + 4: f"vldr d{12 + m}, [r{m}, #{8 * pair + 8}]" for m in range(4)}
-        yield from weave([vfma(m, n, 25 + 2 * m, 20 + n) for m in range(4) for n in range(4)], loads)
-    yield from (f"adds r{m}, #32" for m in range(4))
-    yield "adds r4, #96"
+    for _ in range(4):
+        yield "vldmia r4!, {s16-s23}"
+        yield from (f"vldmia r{m}!, {{d{12 + m}}}" for m in range(4))
+        for k in range(2):
+            yield from (vfma(m, n, 24 + 2 * m + k, 16 + 4 * k + n) for m in range(4) for n in range(4))
 
 
 def rows_link() -> Iterator[str]:
@@ -98,18 +79,11 @@ def rows_begin() -> Iterator[str]:
 
 def columns_turn() -> Iterator[str]:
     """Four links where A's links lie r1 bytes apart, four chains side by side: r0 points into A, r4 into B."""
-    yield "vldmia r4!, {s16-s23}"
-    for d in (12, 14):
-        yield from (f"vldr d{d}, [r0]", f"vldr d{d + 1}, [r0, #8]", "add r0, r1")
-    for pair in range(2):
-        first, last = pair == 0, pair == 1
-        odd = {4: "vldr d14, [r0]", 8: "vldr d15, [r0, #8]", 9: "add r0, r1"}
-        odd |= {12: "vldr d10, [r4, #16]", 16: "vldr d11, [r4, #24]"}
-        yield from weave([vfma(m, n, 24 + m, 16 + n) for n in range(4) for m in range(4)], {} if first else odd)
-        even = {4: "vldr d12, [r0]", 8: "vldr d13, [r0, #8]", 9: "add r0, r1"}
-        even |= {12: "vldr d8, [r4]", 16: "vldr d9, [r4, #8]"}
-        yield from weave([vfma(m, n, 28 + m, 20 + n) for n in range(4) for m in range(4)], {} if last else even)
-    yield "adds r4, #32"
+    for _ in range(2):
+        yield "vldmia r4!, {s16-s23}"
+        yield from ("vldmia r0, {s24-s27}", "add r0, r1", "vldmia r0, {s28-s31}", "add r0, r1")
+        for k in range(2):
+            yield from (vfma(m, n, 24 + 4 * k + m, 16 + 4 * k + n) for m in range(4) for n in range(4))
 
 
 def columns_link() -> Iterator[str]:
