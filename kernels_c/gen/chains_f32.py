@@ -170,29 +170,47 @@ def taps() -> Iterator[str]:
     yield from ("subs r10, #1", "bne 1b")
 
 
-def four(first: int) -> Iterator[str]:
-    """Four codes at r1, less their zero point, in s0-s3 or from another register on."""
-    yield "ldr r4, [r1], #4"
-    yield "sxtab r5, r9, r4"
-    yield from (f"sxtab r{6 + i}, r9, r4, ror #{8 + 8 * i}" for i in range(3))
-    yield from (f"vmov s{first + i}, s{first + i + 1}, r{5 + i}, r{6 + i}" for i in (0, 2))
-    yield from (f"vcvt.f32.s32 s{first + i}, s{first + i}" for i in range(4))
+def extended(word: int) -> list[str]:
+    """The four codes of a word, less their zero point, in r5-r8: one a cycle, in the older slot."""
+    turns = ("", ", ror #8", ", ror #16", ", ror #24")
+    return [f"sxtab r{5 + i}, r9, r{word}{turn}" for i, turn in enumerate(turns)]
+
+
+def moved(first: int) -> list[str]:
+    """r5-r8 into four registers of the FPU, two at a time."""
+    return [f"vmov s{first}, s{first + 1}, r5, r6", f"vmov s{first + 2}, s{first + 3}, r7, r8"]
+
+
+def converted(first: int) -> list[str]:
+    """Four integers in registers of the FPU as floats."""
+    return [f"vcvt.f32.s32 s{first + i}, s{first + i}" for i in range(4)]
+
+
+def eight() -> Iterator[str]:
+    """Two times four codes; what the FPU does to the first stands between what the core does to the second."""
+    yield from ("ldr r3, [r1], #4", "ldr r4, [r1], #4")
+    first, second, move, moves, convert = extended(3), extended(4), moved(0), moved(4), converted(0)
+    yield from (*first[:2], first[2], move[0], first[3], second[0], move[1], second[1], convert[0], second[2])
+    yield from (convert[1], moves[0], second[3], convert[2], convert[3], moves[1], *converted(4)[:2])
+    yield from ("vstmia r2, {s0-s3}", "add r2, r12", *converted(4)[2:], "subs lr, #2")
+    yield from ("vstmia r2, {s4-s7}", "add r2, r10")
 
 
 def floats() -> Iterator[str]:
     """Row after row, two times four codes and then perhaps four more."""
     for name, register in {"less": 9, "pair_step": 10, "second": 12, "rows": 0}.items():
         yield f"ldr r{register}, {field(name, CODES)}"
+    yield "sub r10, r12"
     yield "1:"
     yield from (f"ldr r1, {field('from', CODES)}", f"ldr r2, {field('to', CODES)}", f"ldr lr, {field('fours', CODES)}")
     yield from (f"ldr r4, {field('from_row', CODES)}", f"ldr r5, {field('to_row', CODES)}")
     yield from ("add r4, r1", "add r5, r2", f"str r4, {field('from', CODES)}", f"str r5, {field('to', CODES)}")
     yield from ("subs lr, #2", "blt 3f")
     yield "2:"
-    yield from (*four(0), *four(4))
-    yield from ("vstmia r2, {s0-s3}", "add r3, r2, r12", "add r2, r10", "subs lr, #2", "vstmia r3, {s4-s7}", "bge 2b")
+    yield from (*eight(), "bge 2b")
     yield "3:"
-    yield from ("adds lr, #2", "beq 4f", *four(0), "vstmia r2, {s0-s3}")
+    yield from ("adds lr, #2", "beq 4f")
+    yield from ("ldr r3, [r1]", *extended(3), *moved(0), *converted(0), "vstmia r2, {s0-s3}")
     yield "4:"
     yield from ("subs r0, #1", "bne 1b")
 
