@@ -18,25 +18,34 @@ UNROLLED = 4
 """Steps a turn of the loop: 8 channels, to which operands are filled up with zeros."""
 
 # Offsets in gg_m7_dot_t.
-BIAS, M, W, W_END, X, Y, Y_END, Y_STEP, OFFSET, MASK, MASK_STEP, SHIFT = 0, 16, *range(32, 72, 4)
+BIAS, M, W, W_END, X, Y, Y_END, Y_STEP, MAGIC, MASK, MASK_STEP, SHIFT = 0, 16, *range(32, 72, 4)
 
 
-def step() -> Iterator[str]:
-    """A pair of channels; r8, r9 and r10 are loaded, and are again for the next step at its end."""
+def step(first: bool = False) -> Iterator[str]:
+    """A pair of channels; r8, r9 and r10 are loaded, and are again for the next step at its end.
+
+    In the first step of a block the biases of both pixels are in r0-r3.
+    """
     yield "ldr r11, [r12], #4"
-    yield "smlad r0, r8, r10, r0"
-    yield "smlad r4, r9, r10, r4"
-    yield "ldr r10, [r12], #4"
-    yield "smlad r1, r8, r11, r1"
-    yield "smlad r5, r9, r11, r5"
-    yield "ldr r11, [r12], #4"
-    yield "smlad r2, r8, r10, r2"
-    yield "smlad r6, r9, r10, r6"
-    yield "ldr r10, [r12], #4"
-    yield "smlad r3, r8, r11, r3"
-    yield "ldr r8, [lr], #4"
-    yield "smlad r7, r9, r11, r7"
-    yield "ldr r9, [lr], #4"
+    for output, word, after in (
+        (0, "r10", "ldr r10, [r12], #4"),
+        (1, "r11", "ldr r11, [r12], #4"),
+        (2, "r10", "ldr r10, [r12], #4"),
+    ):
+        second = f"smlad r{4 + output}, r9, {word}, r{output if first else 4 + output}"
+        pair = (second, f"smlad r{output}, r8, {word}, r{output}")
+        yield from pair if first else reversed(pair)
+        yield after
+    if first:
+        yield "smlad r7, r9, r11, r3"
+        yield "ldr r9, [lr, #4]"
+        yield "smlad r3, r8, r11, r3"
+        yield "ldr r8, [lr], #8"
+    else:
+        yield "smlad r3, r8, r11, r3"
+        yield "ldr r8, [lr], #4"
+        yield "smlad r7, r9, r11, r7"
+        yield "ldr r9, [lr], #4"
 
 
 def products() -> Iterator[str]:
@@ -46,32 +55,39 @@ def products() -> Iterator[str]:
     yield f"ldr r12, [r11, #{W}]"
     yield "ldm r11, {r0-r3}"
     yield "ldr r10, [r12], #4"
-    yield from (f"mov r{4 + i}, r{i}" for i in range(4))
+    for i in range(UNROLLED):
+        yield from step(first=i == 0)
+    yield "ldr r11, [sp, #4]"
+    yield "cmp r12, r11"
+    yield "beq 3f"
     yield "1:"
     for _ in range(UNROLLED):
         yield from step()
     yield "ldr r11, [sp, #4]"
     yield "cmp r12, r11"
     yield "bne 1b"
+    yield "3:"
 
 
-def requantize() -> Iterator[str]:
-    """CONV-S2: the sums as float32, times m, plus 1.5 * 2^23, which rounds to the nearest even integer (NUM-N6).
+def requantize(odd: bool) -> Iterator[str]:
+    """CONV-S2: the sums as float32, times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
 
-    Its low 16 bits are then the code, where that is known to lie within them.  Leaves in r0 and r4 outputs 0 and 2 of a
-    pixel as halfwords, in r1 and r5 outputs 1 and 3, all with 128 added so that codes that fit are 0 .. 255.
+    The low 16 bits are then the code, where that is known to lie within them.  What is added besides is the zero point
+    and 128, so that codes that fit are 0 .. 255; were it odd, ties would go to odd codes, so an odd one comes after.
+    Leaves in r0 and r4 outputs 0 and 2 of a pixel as halfwords, in r1 and r5 outputs 1 and 3.
     """
     yield from (f"vmov s{i}, s{i + 1}, r{i}, r{i + 1}" for i in range(0, 8, 2))
     yield from (f"vcvt.f32.s32 s{i}, s{i}" for i in range(8))
     yield from (f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8))
     yield "ldr r11, [sp]"
     yield from (f"vadd.f32 s{i}, s{i}, s12" for i in range(8))
-    yield f"ldr r10, [r11, #{OFFSET}]"
     yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, 8, 2))
     for pixel in (0, 4):
         yield f"pkhbt r{pixel}, r{pixel}, r{pixel + 2}, lsl #16"
         yield f"pkhbt r{pixel + 1}, r{pixel + 1}, r{pixel + 3}, lsl #16"
-    yield from (f"sadd16 r{i}, r{i}, r10" for i in (0, 1, 4, 5))
+    if odd:
+        yield "mov r10, #0x00010001"
+        yield from (f"sadd16 r{i}, r{i}, r10" for i in (0, 1, 4, 5))
 
 
 def masks() -> Iterator[str]:
@@ -119,7 +135,7 @@ def raw() -> Iterator[str]:
     yield "stm r12!, {r0-r7}"
 
 
-def dot(epilogue: str) -> Iterator[str]:
+def dot(epilogue: str, odd: bool = False) -> Iterator[str]:
     """A whole function: all pairs of pixels for four outputs."""
     yield "push {r4-r11, lr}"
     yield f"ldr r1, [r0, #{W_END}]"
@@ -128,9 +144,7 @@ def dot(epilogue: str) -> Iterator[str]:
     if epilogue != "raw":
         yield f"add r1, r0, #{M}"
         yield "vldm r1, {s8-s11}"
-        yield "mov r2, #0x4b000000"
-        yield "orr r2, r2, #0x400000"
-        yield "vmov s12, r2"
+        yield f"vldr s12, [r0, #{MAGIC}]"
     yield f"ldr lr, [r0, #{X}]"
     yield "ldr r8, [lr], #4"
     yield "ldr r9, [lr], #4"
@@ -138,7 +152,7 @@ def dot(epilogue: str) -> Iterator[str]:
     if epilogue == "raw":
         yield from raw()
     else:
-        yield from requantize()
+        yield from requantize(odd)
         if epilogue == "mask":
             yield from masks()
         yield from store()
@@ -151,9 +165,11 @@ def dot(epilogue: str) -> Iterator[str]:
 
 
 def widen_x() -> Iterator[str]:
-    """r0 two pixels' pointers and the next free word, r1 groups of 8 channels, r2 -x_zero twice."""
-    yield "push {r4-r8, lr}"
-    yield "ldm r0, {r3, r4, r5}"
+    """r0 p: two pixels' pointers, the next free word, pairs, skip; r1 groups of 8 channels; r2 -x_zero twice."""
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r3, r4, r5, r10, r11}"
+    yield "2:"
+    yield "mov r9, r1"
     yield "1:"
     for _ in range(2):
         yield "ldr r6, [r3], #4"
@@ -163,10 +179,49 @@ def widen_x() -> Iterator[str]:
         yield "sxtab16 r12, r2, r7, ror #8"
         yield "sxtab16 r7, r2, r7"
         yield "stm r5!, {r6, r7, r8, r12}"
-    yield "subs r1, #1"
+    yield "subs r9, #1"
     yield "bne 1b"
-    yield "stm r0, {r3, r4, r5}"
-    yield "pop {r4-r8, pc}"
+    yield "add r3, r3, r11"
+    yield "add r4, r4, r11"
+    yield "subs r10, #1"
+    yield "bne 2b"
+    yield "str r5, [r0, #8]"
+    yield "pop {r4-r11, pc}"
+
+
+def widen_windows() -> Iterator[str]:
+    """r0 p: two windows' pointers, the next free word, pairs, skip; r1 bytes between rows; r2 as above.
+
+    Of 9 bytes 12 are read: the words (0, 2), (1, 3), (4, 6), (5, 7) and (8, 10), of which weights take 8 alone.
+    """
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r3, r4, r5, r10, r11}"
+    yield "sub r11, r11, r1"
+    yield "sub r11, r11, r1, lsl #1"
+    yield "1:"
+    for _ in range(3):
+        for at in (0, 4):
+            yield f"ldr r6, [r3, #{at}]"
+            yield f"ldr r7, [r4, #{at}]"
+            yield "sxtab16 r8, r2, r6, ror #8"
+            yield "sxtab16 r6, r2, r6"
+            yield "sxtab16 r12, r2, r7, ror #8"
+            yield "sxtab16 r7, r2, r7"
+            yield "stm r5!, {r6, r7, r8, r12}"
+        yield "ldr r6, [r3, #8]"
+        yield "ldr r7, [r4, #8]"
+        yield "add r3, r3, r1"
+        yield "sxtab16 r6, r2, r6"
+        yield "sxtab16 r7, r2, r7"
+        yield "add r4, r4, r1"
+        yield "stm r5!, {r6, r7}"
+    yield "add r3, r3, r11"
+    yield "add r4, r4, r11"
+    yield "add r5, #8"
+    yield "subs r10, #1"
+    yield "bne 1b"
+    yield "str r5, [r0, #8]"
+    yield "pop {r4-r11, pc}"
 
 
 def widen_w() -> Iterator[str]:
@@ -189,14 +244,23 @@ def widen_w() -> Iterator[str]:
 DOT = "gg_m7_dot_t *p __attribute__((unused))"
 FUNCTIONS = (
     function("gg_m7_dot", DOT, dot(""), "CONV-S1, CONV-S2: requantized to all of int8."),
+    function("gg_m7_dot_odd", DOT, dot("", odd=True), "The same for an odd zero point."),
     function("gg_m7_dot_mask", DOT, dot("mask"), "CONV-S1, CONV-S2, CONV-S3: and where the clamp lets through."),
+    function("gg_m7_dot_mask_odd", DOT, dot("mask", odd=True), "The same for an odd zero point."),
     function("gg_m7_dot_raw", DOT, dot("raw"), "CONV-S1: the sums, eight a pair of pixels."),
     function(
         "gg_m7_widen_pixels",
         "gg_m7_pixels_t *p __attribute__((unused)), int32_t groups __attribute__((unused)),\n"
         "                        uint32_t less __attribute__((unused))",
         widen_x(),
-        "CONV-S1: x - x_zero of two pixels, groups of 8 channels; less is -x_zero, twice.",
+        "CONV-S1: x - x_zero of pairs of pixels, groups of 8 channels; less is -x_zero, twice.",
+    ),
+    function(
+        "gg_m7_widen_windows",
+        "gg_m7_pixels_t *p __attribute__((unused)), int32_t row __attribute__((unused)),\n"
+        "                         uint32_t less __attribute__((unused))",
+        widen_windows(),
+        "CONV-S1: x - x_zero of pairs of windows of 3 x 3 pixels with 3 channels.",
     ),
     function(
         "gg_m7_widen_rows",

@@ -13,7 +13,8 @@ typedef struct {
     int32_t taps, depth; /* channels under a window, and filled up to a multiple of 8 */
     int32_t stripe;      /* pixels that are widened at once */
     int32_t pixels, sums, narrow;
-    int32_t bytes; /* narrow is 0 where the operands can be widened as they lie */
+    int32_t bytes;   /* narrow is 0 where the operands can be widened as they lie */
+    int32_t windows; /* 3 x 3 pixels of 3 channels */
 } gg_m7_conv2d_layout_t;
 
 static inline gg_m7_conv2d_layout_t gg_m7_conv2d_layout(const gg_conv2d_t *p) {
@@ -33,6 +34,7 @@ static inline gg_m7_conv2d_layout_t gg_m7_conv2d_layout(const gg_conv2d_t *p) {
         at.narrow = at.bytes;
         at.bytes += 4 * depth;
     }
+    at.windows = s->kernel_h == 3 && s->kernel_w == 3 && p->in_c == 3 && s->dilation_h == 1 && s->dilation_w == 1;
     return at;
 }
 

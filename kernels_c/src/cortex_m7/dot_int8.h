@@ -13,10 +13,10 @@
  *   x         words of two pixels in turn, pair after pair; the 8 bytes after the last are read, and mean nothing
  *   y         int8, of the first pixel's first output, a word a pixel; y_step bytes lie between pixels.  It moves on by
  *             two steps a pair, and the function returns where it meets y_end.  _raw: int32 [8] a pair
- *   offset    the output's zero point + 128, twice: halfwords
+ *   magic     gg_m7_magic of the outputs' zero point; _odd: where that is odd
  *   mask      the byte of the outputs, which starts out as 0; mask_step bytes lie between pixels; shift 0 or 4
  *
- * gg_m7_dot and gg_m7_dot_mask want lo = -128, hi = 127, and |acc * m| + |zero point| < 32,000 of every output.
+ * All but _raw want lo = -128, hi = 127, and |acc * m| + |zero point| < 32,000 of every output.
  */
 typedef struct {
     int32_t bias[4];
@@ -24,7 +24,7 @@ typedef struct {
     const int16_t *w, *w_end, *x;
     int8_t *y, *y_end;
     int32_t y_step;
-    uint32_t offset;
+    float magic;
     uint8_t *mask;
     int32_t mask_step, shift;
 } gg_m7_dot_t;
@@ -35,22 +35,33 @@ _Static_assert(offsetof(gg_m7_dot_t, w) == 32 && offsetof(gg_m7_dot_t, shift) ==
 #endif
 
 void gg_m7_dot(gg_m7_dot_t *p);
+void gg_m7_dot_odd(gg_m7_dot_t *p);
 void gg_m7_dot_mask(gg_m7_dot_t *p);
+void gg_m7_dot_mask_odd(gg_m7_dot_t *p);
 void gg_m7_dot_raw(gg_m7_dot_t *p);
 
-/* Two pixels, or four rows of a weight, that are widened: where they are read, and where their words go next. */
+/*
+ * Pairs of pixels that are widened: where both are read, where their words go next, how many pairs, and how many bytes
+ * lie from behind a pixel to the next pair's (_windows: from its start).  to moves on.
+ */
 typedef struct {
     const int8_t *from[2];
     int16_t *to;
+    int32_t pairs, skip;
 } gg_m7_pixels_t;
 
+/* The words hold channels 0 and 2, 1 and 3, 4 and 6, and so on. */
+void gg_m7_widen_pixels(gg_m7_pixels_t *p, int32_t groups, uint32_t less);
+
+/* Windows of 3 x 3 x 3, row bytes between rows: 5 words a row, and one that means nothing; reads 3 bytes past a row. */
+void gg_m7_widen_windows(gg_m7_pixels_t *p, int32_t row, uint32_t less);
+
+/* Four rows of a weight: where they are read, and where their words go next.  All pointers move on. */
 typedef struct {
     const int8_t *from[4];
     int16_t *to;
 } gg_m7_rows_t;
 
-/* The words hold channels 0 and 2, 1 and 3, 4 and 6, and so on.  All pointers move on. */
-void gg_m7_widen_pixels(gg_m7_pixels_t *p, int32_t groups, uint32_t less);
 void gg_m7_widen_rows(gg_m7_rows_t *p, int32_t groups);
 
 #endif

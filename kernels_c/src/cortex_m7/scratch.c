@@ -3,9 +3,14 @@
 
 #include "chains_f32.h"
 #include "conv2d_layout.h"
+#include "depthwise_layout.h"
 
 int32_t gg_m7_conv2d_forward_scratch_bytes(const gg_conv2d_t *p) {
     return gg_m7_conv2d_layout(p).bytes;
+}
+
+int32_t gg_m7_depthwise_conv2d_forward_scratch_bytes(const gg_depthwise_conv2d_t *p) {
+    return gg_m7_depthwise_layout(p).bytes;
 }
 
 /* Codes as float32, a few links of the chains of a few columns. */

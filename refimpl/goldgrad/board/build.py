@@ -17,13 +17,15 @@ from .. import paths
 from ..rules import rule
 from .elf import Elf
 from .errors import BuildError, DoesNotFit
-from .memory_map import LINKER_NAMES
+from .memory_map import LINKER_NAMES, PROJECTED_SRAM
 from .toolchain import BOARD, STRICT, Toolchain, find_toolchain
 
 OVERFLOW = re.compile(r"region [`'](?P<region>\w+)'?:? overflowed by (?P<bytes>\d+) bytes?")
 """Both linkers say so: GNU ld of a region in the end, lld of every section that no longer fits."""
 DEFINITION = re.compile(r"^\w+ \**(gg_\w+)\([^;{]*?\) \{", re.MULTILINE)
 """The definition of a function that other files can call."""
+SCRIPT, SRAM_LENGTH = "stm32f746.ld", "LENGTH = 240K + 16K"
+"""The linker script, and what it says of the arena's memory."""
 Job = tuple[Path, tuple[str, ...]]
 """A source, and flags for it alone."""
 
@@ -36,11 +38,13 @@ def build(
     flags: Sequence[str] = (),
     stack_bytes: int | None = None,
     kernels: str = "portable",
+    projected: bool = False,
 ) -> Elf:
     """Compile and link ``sources`` with a set of kernels and the firmware into ``target``.
 
     ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB);
-    ``kernels`` is ``m7`` or ``portable``, and what scratch the sources bring must be of the same set (ABI-S5).
+    ``kernels`` is ``m7`` or ``portable``, and what scratch the sources bring must be of the same set (ABI-S5);
+    ``projected`` builds for a board with more SRAM than there is (BOARD-M3).
     A listing of what lies where is written beside it, as ``.map``.  Errors: :class:`BuildError` with the compiler's
     first complaint, :class:`DoesNotFit` with the regions that overflow.
     """
@@ -49,13 +53,28 @@ def build(
     include = f"-I{firmware}"
     jobs: list[Job] = [(source, (include, *flags)) for source in sources]
     jobs += kernel_sources(kernels)
-    peculiar = {"memory": ("-fno-builtin",), "startup": (f"-DGG_STACK_BYTES={stack_bytes}",) if stack_bytes else ()}
+    peculiar = {
+        "memory": ("-fno-builtin",),
+        "startup": (f"-DGG_STACK_BYTES={stack_bytes}",) if stack_bytes else (),
+        "mpu": ("-DGG_PROJECTED",) if projected else (),
+    }
     jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
     objects = _objects(toolchain, jobs, target.parent / "objects")
-    _link(toolchain, objects, firmware / "stm32f746.ld", target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
+    script = _projected_script(firmware / SCRIPT, target) if projected else firmware / SCRIPT
+    _link(toolchain, objects, script, target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
     elf = Elf.read(target)
     target.with_suffix(".map").write_text(listing(elf))
     return elf
+
+
+@rule("BOARD-M3")
+def _projected_script(script: Path, target: Path) -> Path:
+    """The linker script for more SRAM than there is, beside the target."""
+    there, text = target.with_suffix(".ld"), script.read_text()
+    if SRAM_LENGTH not in text:
+        raise BuildError(f"{script.name} does not say {SRAM_LENGTH!r}; change SRAM_LENGTH in board/build.py with it")
+    there.write_text(text.replace(SRAM_LENGTH, f"LENGTH = {PROJECTED_SRAM.size}"))
+    return there
 
 
 def build_kernels(kernels: str, target: Path, toolchain: Toolchain | None = None) -> Elf:
@@ -64,7 +83,7 @@ def build_kernels(kernels: str, target: Path, toolchain: Toolchain | None = None
     firmware = paths.data("renode") / "firmware"
     jobs = [*kernel_sources(kernels), (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))]
     objects = _objects(toolchain, jobs, target.parent / "objects")
-    _link(toolchain, objects, firmware / "stm32f746.ld", target, "-Wl,--no-gc-sections", "-Wl,-e,gg_conv2d_forward")
+    _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", "-Wl,-e,gg_conv2d_forward")
     return Elf.read(target)
 
 

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
@@ -25,9 +26,18 @@ from ..board.toolchain import Toolchain, find_toolchain
 from ..codegen import generate
 from ..kernels import scratch_bytes
 from ..memory.plan import Plan, plan
+from ..memory.unfold import unfolded
+from ..models import architecture
+from ..models import digits as digits_data
+from ..models.synthetic import samples as synthetic_samples
 from ..numerics import Array, float32
+from ..random import Stream
 from ..rules import rule
 from ..training import Session
+from . import digits
+
+RATE = 0.02
+"""The learning rate unless another is named."""
 
 KERNELS = ("m7", "portable")
 """The sets of kernels that a board can run, the one that it does unless told first."""
@@ -62,22 +72,47 @@ class BoardRun:
     """Arena and scratch after the last step."""
 
 
+def session(model: str, scheme: str, weights: Path | None = None, model_file: Path | None = None) -> Session:
+    """A network and a scheme by name, ready to train; digits may come from another file, others have other weights."""
+    if model == "digits":
+        return Session(digits.model(model_file), digits.scheme(scheme))
+    network = architecture(model).model(weights)
+    return Session(network, schemes.named(network, scheme))
+
+
+def samples(model: str, training: Session, steps: int) -> Iterator[Mapping[str, Array]]:
+    """Real scans for digits, in the order of ``goldgrad run digits``; seeded images for the other networks."""
+    if model == "digits":
+        scans = digits_data.new_scans()[0]
+        yield from (scans.sample(index) for index in digits.order(len(scans), steps))
+        return
+    stream = Stream(digits.SEED)
+    yield from (synthetic_samples(training.model.graph, 1, stream) for _ in range(steps))
+
+
 def firmware(
-    session: Session, folder: Path | None = None, planned: Plan | None = None, kernels: str = KERNELS[0]
+    session: Session,
+    folder: Path | None = None,
+    planned: Plan | None = None,
+    toolchain: Toolchain | None = None,
+    kernels: str = KERNELS[0],
+    projected: bool = False,
 ) -> Firmware:
     """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
 
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3).
+
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
-    planned = plan(session.graph) if planned is None else planned
+    planned = unfolded(plan(session.graph)) if planned is None else planned
     scratch_of = functools.partial(scratch_bytes, kernels=kernels)
-    source, toolchain = generate(session, planned, scratch_of), find_toolchain()
+    source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
     place = _folder() if folder is None else folder
     place.mkdir(parents=True, exist_ok=True)
     name = f"{session.graph.name}-{session.scheme.name}"
     program = place / f"{name}.c"
     program.write_text(source)
-    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels)
+    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected)
     return Firmware(planned, source, elf, toolchain)
 
 
@@ -101,6 +136,12 @@ def chosen_emulators(name: str | None) -> list[str]:
     return [name]
 
 
+def feeds(session: Session, sample: Mapping[str, Array], rate: float) -> dict[str, Array]:
+    """What a host writes before a step, whether the program asks for it or not."""
+    scalars = {"lr": float32([rate]), "mu": float32([session.mu]), "step": np.array([session.steps], np.int32)}
+    return {**sample, **scalars}
+
+
 @rule("MEAS-S8")
 def train(
     session: Session, made: Firmware, samples: Samples, rate: float, emulator: str, progress: Progress | None = None
@@ -108,11 +149,10 @@ def train(
     """Train on the board and in the interpreter, and compare every kept tensor after every step, bit for bit."""
     start, counts, steps = time.perf_counter(), Counter[int](), 0
     compared, difference, losses = 0, None, list[float]()
-    rates = {"lr": float32([rate]), "mu": float32([session.mu])}
     with Board(made.elf, emulator) as board:
         known = {buffer.name for buffer in board.program.buffers}
         for step, sample in enumerate(samples):
-            outside: dict[str, Array] = {**sample, **rates, "step": np.array([session.steps], np.int32)}
+            outside = feeds(session, sample, rate)
             board.step({name: value for name, value in outside.items() if name in known})
             counts.update(board.instructions)
             outputs = session.step(sample, rate)

@@ -152,9 +152,10 @@ def parts_of(graph: Graph) -> dict[str, str]:
 
 def chosen_passes(without: Collection[str], also: Collection[str] = ()) -> tuple[str, ...]:
     """The names of what a plan makes; an unknown name is an error that lists the known ones."""
-    for name, known in (*((name, CHOICES) for name in without), *((name, tuple(OPTIONS)) for name in also)):
-        if name not in known:
-            raise GoldgradError(f"there is no pass {show(name)} of that kind; use {', '.join(known)}")
+    for names, known, purpose in ((without, CHOICES, "to leave out"), (also, tuple(OPTIONS), "to make besides")):
+        for name in names:
+            if name not in known:
+                raise GoldgradError(f"there is no pass {show(name)} {purpose}; use {', '.join(known)}")
     wanted = [name for name in CHOICES if name not in without]
     return tuple(name for name in (*SEQUENCE, "reorder", "group", "in-place") if name in wanted or name in also)
 

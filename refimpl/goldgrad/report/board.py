@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .. import schemes
 from ..board.emulators import BACKENDS
 from ..board.memory_map import DTCM, FLASH, SRAM
 from ..errors import GoldgradError
 from ..jobs import digits, on_board
-from ..models import architecture
 from ..models import digits as digits_data
-from ..models.synthetic import samples as synthetic_samples
-from ..numerics import Array
-from ..random import Stream
 from ..training import Session
 from .digits import progress, sparkline
 from .files import check_outputs, write_json
@@ -70,7 +65,8 @@ def run(console: Console, wanted: Wanted) -> int:
         session = _session(wanted)
         before = _accuracy(wanted, session)
         with progress(console, f"{wanted.model} on {name}", steps) as step:
-            runs.append(on_board.train(session, made, _samples(wanted, session, steps), wanted.rate, name, step))
+            samples = on_board.samples(wanted.model, session, steps)
+            runs.append(on_board.train(session, made, samples, wanted.rate, name, step))
         accuracies.append((before, _accuracy(wanted, session)))
     content = on_board.document(_session(wanted), made, runs)
     content |= {
@@ -108,20 +104,7 @@ def _check(wanted: Wanted) -> int:
 
 
 def _session(wanted: Wanted) -> Session:
-    if wanted.model == "digits":
-        return Session(digits.model(wanted.model_file), digits.scheme(wanted.scheme))
-    model = architecture(wanted.model).model(wanted.weights)
-    return Session(model, schemes.named(model, wanted.scheme))
-
-
-def _samples(wanted: Wanted, session: Session, steps: int) -> Iterator[Mapping[str, Array]]:
-    """Real scans for digits, in the order of ``goldgrad run digits``; seeded images for the other networks."""
-    if wanted.model == "digits":
-        scans = digits_data.new_scans()[0]
-        yield from (scans.sample(index) for index in digits.order(len(scans), steps))
-        return
-    stream = Stream(digits.SEED)
-    yield from (synthetic_samples(session.model.graph, 1, stream) for _ in range(steps))
+    return on_board.session(wanted.model, wanted.scheme, wanted.weights, wanted.model_file)
 
 
 def _accuracy(wanted: Wanted, session: Session) -> float | None:
