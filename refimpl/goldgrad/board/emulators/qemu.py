@@ -56,8 +56,9 @@ class Qemu(Emulator):
         """The first line of what QEMU says of itself."""
         return _says("--version").splitlines()[0]
 
-    def __init__(self, elf: Elf) -> None:
+    def __init__(self, elf: Elf, watch: str | None = None) -> None:
         """Start QEMU, stopped at reset."""
+        self._check_watch(watch)
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-qemu-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._regions = elf.word(elf.symbol("gg_program").address + 20)
