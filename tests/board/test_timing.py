@@ -1,5 +1,6 @@
 """The timing model: each number of its table, its edges from every emulator, and what it says of whole programs."""
 
+import ctypes
 import functools
 import json
 import tomllib
@@ -15,19 +16,21 @@ import tiny_model
 from board_program import any_compiler, each_compiler, folder, program, samples
 from goldgrad.board.board import Board
 from goldgrad.board.elf import Elf
-from goldgrad.board.emulators import EDGES, backend
-from goldgrad.board.emulators._edges import PREDICTOR, WatchInPython, ending_of
+from goldgrad.board.emulators import EDGES, MEMORY, backend, watching
+from goldgrad.board.emulators._edges import ACCESS, EVENT, FREE, NONE, PREDICTOR, MemoryState, WatchInPython, ending_of
 from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
 from goldgrad.board.function import Argument, trace_function
+from goldgrad.board.program import BETWEEN
 from goldgrad.board.timing import microbenchmarks as micro
 from goldgrad.board.timing.cost import PARTS, Model
 from goldgrad.board.timing.decode import decode
-from goldgrad.board.timing.edges import Block, Edge, Trace
+from goldgrad.board.timing.edges import Accesses, Block, Edge, Trace
+from goldgrad.board.timing.memory import KINDS
 from goldgrad.board.timing.schedule import schedule
 from goldgrad.board.timing.table import FILE, UNKNOWN, load
 from goldgrad.board.timing.table import PARTS as ABLATIONS
-from goldgrad.board.toolchain import find_toolchain
+from goldgrad.board.toolchain import find_toolchain, host_toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
@@ -200,8 +203,8 @@ class InPython(Unicorn):
         super().__init__(elf, watch, native=False)
 
 
-def watched(elf, kind, steps=3):
-    with Board(elf, kind, watch=EDGES) as board:
+def watched(elf, kind, steps=3, watch=EDGES):
+    with Board(elf, kind, watch=watch) as board:
         board.emulator.trace()
         counts, trace = Counter(), Trace()
         for sample in samples(steps):
@@ -222,6 +225,157 @@ def test_edges_are_counted_alike_in_c_and_in_python(monkeypatch):
     monkeypatch.setattr("goldgrad.board.emulators.unicorn.CHUNK", 100)
     assert (counts, trace) == watched(elf, InPython)
     assert sum(trace.missed.values()) > 0
+
+
+def of_steps(counts):
+    """Without the firmware's own: a debugger's breakpoints cut that into other blocks."""
+    return {edge: count for edge, count in counts.items() if edge.region >= BETWEEN}
+
+
+@mark.rules("TIM-S1", "TIM-S5")
+@mark.parametrize("what", [EDGES, MEMORY])
+def test_every_emulator_sees_the_same_edges(what):
+    names = [name for name in watching(what) if not backend(name).missing()]
+    if not set(names) - {"unicorn"}:
+        pytest.skip(f"no emulator but unicorn is here that can watch {what}")
+    elf = program(any_compiler())
+    counts, trace = watched(elf, "unicorn")
+    for name in names:
+        other, seen = watched(elf, name, watch=what)
+        assert other == counts, name
+        assert of_steps(seen.count) == of_steps(trace.count), name
+        assert of_steps(seen.missed) == of_steps(trace.missed), name
+        assert (seen.memory is not None) == (what == MEMORY)
+
+
+@mark.rules("TIM-S6", "TIM-S7", "TIM-S8")
+def test_memory_adds_its_parts():
+    if backend("qemu").missing():
+        pytest.skip(backend("qemu").missing())
+    elf = program(any_compiler())
+    _, trace = watched(elf, "qemu", watch=MEMORY)
+    found = {kind: Model(TABLE, elf.load, kind).estimate(trace).total(BETWEEN) for kind in KINDS}
+    tight, sram, whole = (found[kind] for kind in KINDS)
+    assert tight.sram == tight.flash_data == tight.flash_instruction == sram.flash_data == 0
+    assert 0 < sram.sram == whole.sram < tight.issue / 10, "an arena of some hundred bytes is soon in the cache"
+    assert whole.flash_data > 0
+    assert whole.flash_instruction > 0
+    assert tight.unaligned == 0, "no kernel loads a word from an odd place"
+    assert tight.mispredict == whole.mispredict
+
+
+@mark.rules("TIM-S6", "TIM-S7")
+def test_what_memory_costs():
+    """Two loads that pair, and what is counted of them by hand."""
+    code = bytes.fromhex("086819687047")  # ldr r0, [r1]; ldr r1, [r3]; bx lr
+    block = Block(0x200000, 6)
+    cost = TABLE.memory
+    memory = {
+        (4, 0x200000): Accesses(unaligned=3, flash=2),
+        (4, 0x200002): Accesses(unaligned=5, same_bank=7, sram=11, flash_itcm=13),
+        (4, 0): Accesses(flash_itcm=17),
+    }
+    trace = Trace(Counter({Edge(4, None, block): 100}), Counter(), memory)
+
+    def read(start, size):
+        return code[start - block.start :][:size]
+
+    plain = Model(TABLE, read).estimate(Trace(trace.count)).regions[4]
+    found = Model(TABLE, read, "flash-aware").estimate(trace).regions[4]
+    assert found.issue - plain.issue == 7 * cost.bank
+    assert found.unaligned == 3 * cost.unaligned_older + 5 * cost.unaligned_younger
+    assert found.sram == 11 * cost.sram
+    assert found.flash_data == 2 * cost.flash_axi + 13 * cost.flash_itcm
+    assert found.flash_instruction == 17 * cost.flash_itcm
+    for part, gone in {"unaligned access": "unaligned", "SRAM1": "sram", "flash": "flash_data"}.items():
+        assert getattr(Model(TABLE.without(part), read, "flash-aware").estimate(trace).regions[4], gone) == 0
+
+
+CACHES = """
+#include "memory.h"
+void gg_try(struct gg_memory *m, const uint32_t *trace, int count);
+void gg_try(struct gg_memory *m, const uint32_t *trace, int count) {
+    for (int i = 0; i < count; ++i, trace += 4) {
+        if (trace[0] == 2) {
+            gg_fetched(m, trace[1], trace[2]);
+        } else {
+            gg_accessed(m, &m->accesses[trace[3]], trace[1], trace[2], (int)trace[0]);
+        }
+    }
+    gg_fold(m, 5);
+}
+"""
+
+
+class PlainMemory:
+    """TIM-S7 with lists: the line used last stands last."""
+
+    def __init__(self):
+        self.sets, self.seen = {}, Counter()
+
+    def missed(self, cache, sets, ways, line, brings):
+        lines = self.sets.setdefault((cache, line % sets), [])
+        missed = line not in lines
+        if not missed:
+            lines.remove(line)
+        if brings or not missed:
+            lines.append(line)
+            del lines[:-ways]
+        return missed
+
+    def access(self, pc, address, size, is_store):
+        if not is_store and address % size:
+            self.seen[pc, "unaligned"] += 1
+        line = address // 32
+        if address >> 20 == 0x080 or 0x20010000 <= address < 0x20050000:
+            if self.missed("data", 32, 4, line, not is_store) and not is_store:
+                self.seen[pc, "flash" if address >> 20 == 0x080 else "sram"] += 1
+        elif address >> 20 == 0x002 and self.missed("art", 1, 64, line, True):
+            self.seen[pc, "flash_itcm"] += 1
+
+    def fetch(self, start, size):
+        for line in range(start // 32, (start + size - 1) // 32 + 1):
+            if start >> 20 == 0x080:
+                self.seen[0, "flash"] += self.missed("code", 64, 2, line, True)
+            elif start >> 20 == 0x002:
+                self.seen[0, "flash_itcm"] += self.missed("art", 1, 64, line, True)
+
+
+@mark.rules("TIM-S7")
+@mark.parametrize("seed", range(3))
+def test_caches_are_those_of_the_rule(seed):
+    """memory.h, driven without an emulator, beside lists."""
+    here = next((t for t in host_toolchains() if not t.missing), None)
+    if here is None:
+        pytest.skip("no C compiler for this machine")
+    source, target = folder() / "caches.c", folder() / "caches.so"
+    if not target.exists():
+        source.write_text(CACHES)
+        include = f"-I{FILE.parents[1] / 'emulators'}"
+        run = here.run("-shared", "-fPIC", "-fno-sanitize=undefined", include, source, "-o", target)
+        assert run.returncode == 0, run.stderr
+    accesses, events, touched = np.zeros(8, ACCESS), np.zeros(64, EVENT), np.zeros(8, np.uint32)
+    accesses["pc"] = np.arange(8) * 2 + 0x1000
+    accesses["before"] = accesses["address"] = NONE
+    events["region"] = FREE
+    state = MemoryState(accesses.ctypes.data, events.ctypes.data, touched.ctypes.data, 8, 64)
+    state.lines[:] = [NONE] * len(state.lines)
+    draw, plain = np.random.default_rng(seed), PlainMemory()
+    bases = np.uint32([0x08000000, 0x00200000, 0x20010000, 0x20000000])
+    kind, place = draw.integers(0, 3, 4000), draw.integers(0, 4, 4000)
+    address = bases[place] + draw.integers(0, 9000, 4000)
+    size = np.where(kind == 2, draw.integers(2, 80, 4000), 1 << draw.integers(0, 3, 4000))
+    which = draw.integers(0, 8, 4000)
+    trace = np.ascontiguousarray(np.stack([kind, address, size, which], 1).astype(np.uint32))
+    ctypes.CDLL(str(target)).gg_try(ctypes.byref(state), ctypes.c_void_p(trace.ctypes.data), 4000)
+    for kind, address, size, which in trace.tolist():
+        if kind == 2:
+            plain.fetch(address, size)
+        else:
+            plain.access(0x1000 + 2 * which, address, size, kind == 1)
+    found = {(row["pc"], name): row[name] for row in events[events["region"] == 5] for name in Accesses._fields}
+    assert {key: count for key, count in found.items() if count} == {k: c for k, c in plain.seen.items() if c}
+    assert not state.full
 
 
 @mark.rules("TIM-S1", "MEAS-S2")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...rules import rule
 from ..errors import BoardError
-from ..timing.edges import Block, Edge, Trace
+from ..timing.edges import Accesses, Block, Edge, Trace
 
 NONE = 0xFFFF_FFFF
 BLOCKS, EDGES, PREDICTOR = 1 << 15, 1 << 17, 512
@@ -28,6 +30,33 @@ BLOCK = np.dtype([(name, "<u4") for name in ("start", "size", "edges", "last", "
 EDGE = np.dtype(
     [("from", "<u4"), ("to", "<u4"), ("next", "<u4"), ("region", "<i4"), ("count", "<u8"), ("missed", "<u8")]
 )
+
+
+ACCESS = np.dtype([(name, "<u4") for name in ("pc", "before", "address", "touched", *Accesses._fields)])
+EVENT = np.dtype([("pc", "<u4"), ("region", "<i4"), *((name, "<u8") for name in Accesses._fields)])
+ACCESSES, EVENTS = 1 << 18, 1 << 18
+CACHE_LINES = 32 * 4 + 64 * 2 + 64
+FREE = -(1 << 31)
+"""The region of an event that is none."""
+
+
+class MemoryState(ctypes.Structure):
+    """struct gg_memory of memory.h."""
+
+    _fields_ = (
+        ("accesses", ctypes.c_void_p),
+        ("events", ctypes.c_void_p),
+        ("touched", ctypes.c_void_p),
+        ("access_room", ctypes.c_uint32),
+        ("event_room", ctypes.c_uint32),
+        ("access_count", ctypes.c_uint32),
+        ("event_count", ctypes.c_uint32),
+        ("touched_count", ctypes.c_uint32),
+        ("full", ctypes.c_uint32),
+        ("fetches", ctypes.c_uint32),
+        ("fetches_itcm", ctypes.c_uint32),
+        ("lines", ctypes.c_uint32 * CACHE_LINES),
+    )
 
 
 class WatchState(ctypes.Structure):
@@ -83,6 +112,59 @@ def take_edges(blocks: np.ndarray[Any, Any], edges: np.ndarray[Any, Any]) -> Tra
     edges["count"] = 0
     edges["missed"] = 0
     return found
+
+
+class WatchInFile:
+    """Files that another process maps: a struct gg_watch and a struct gg_memory, with their arrays behind them."""
+
+    def __init__(self, folder: Path, memory: bool) -> None:
+        """``memory`` False watches edges alone."""
+        size = ctypes.sizeof(WatchState)
+        self.files = {"watch": folder / "watch"}
+        whole = size + BLOCKS * BLOCK.itemsize + EDGES * EDGE.itemsize + PREDICTOR
+        self._watch = _mapped(self.files["watch"], whole)
+        self._state = WatchState.from_buffer(self._watch)
+        self._blocks = np.frombuffer(self._watch, BLOCK, BLOCKS, size)
+        self._edges = np.frombuffer(self._watch, EDGE, EDGES, size + self._blocks.nbytes)
+        np.frombuffer(self._watch, np.uint8, PREDICTOR, whole - PREDICTOR)[:] = WEAKLY_NOT
+        self._state.block_room, self._state.edge_room, self._state.predictor_room = BLOCKS, EDGES, PREDICTOR
+        self._state.last = self._state.seen = NONE
+        self._memory = None
+        if memory:
+            self.files["memory"] = folder / "memory"
+            size, accesses, events = ctypes.sizeof(MemoryState), ACCESSES * ACCESS.itemsize, EVENTS * EVENT.itemsize
+            self._memory = _mapped(self.files["memory"], size + accesses + events + 4 * ACCESSES)
+            self._accessed = MemoryState.from_buffer(self._memory)
+            self._events = np.frombuffer(self._memory, EVENT, EVENTS, size + accesses)
+            self._accessed.access_room, self._accessed.event_room = ACCESSES, EVENTS
+            self._accessed.lines[:] = [NONE] * CACHE_LINES
+            self._events["region"] = FREE
+
+    def take(self) -> Trace:
+        """Give what was counted since the last time, while the other process stands still."""
+        if self._state.full or (self._memory and self._accessed.full):
+            raise BoardError(TOO_MANY)
+        found = take_edges(self._blocks, self._edges[: self._state.edge_count])
+        if self._memory:
+            used = self._events[self._events["region"] != FREE]
+            found.memory = {(region, pc): Accesses(*counts) for pc, region, *counts in used.tolist() if any(counts)}
+            for name in Accesses._fields:
+                self._events[name] = 0
+        return found
+
+    def close(self) -> None:
+        """Let go of the files."""
+        del self._state, self._blocks, self._edges
+        if self._memory:
+            del self._accessed, self._events
+            self._memory.close()
+        self._watch.close()
+
+
+def _mapped(path: Path, size: int) -> mmap.mmap:
+    with path.open("w+b") as stream:
+        stream.truncate(size)
+        return mmap.mmap(stream.fileno(), size)
 
 
 class WatchInPython:

@@ -10,7 +10,7 @@ from typing import Any
 from ...rules import rule
 from .decode import Instruction, decode
 from .edges import Block, Trace
-from .schedule import Issue, Pipeline
+from .schedule import YOUNGER, Issue, Pipeline
 from .table import UNKNOWN, Table
 
 CLOCK_HZ = 216_000_000
@@ -162,4 +162,44 @@ class Model:
             for instruction in instructions:
                 if instruction.row is UNKNOWN:
                     found.unknown[instruction.text] += count
+        if trace.memory is not None:
+            self._add_memory(found, trace)
+        return found
+
+    @rule("TIM-S6", "TIM-S7")
+    def _add_memory(self, found: Estimate, trace: Trace) -> None:
+        """Add what loads and fetches waited for memory."""
+        assert trace.memory is not None
+        cost, slots = self.table.memory, self._slots(trace)
+        for (region, address), seen in trace.memory.items():
+            cycles = found.regions[region]
+            flash = seen.flash * cost.flash_axi + seen.flash_itcm * cost.flash_itcm
+            if self._memory == "flash-aware":
+                part = "flash_data" if address else "flash_instruction"
+                setattr(cycles, part, getattr(cycles, part) + flash)
+            times, younger, beside_load = slots.get((region, address), (1, 0, 0))
+            waits = younger * cost.unaligned_younger + (times - younger) * cost.unaligned_older
+            cycles.unaligned += seen.unaligned * waits / times
+            cycles.issue += seen.same_bank * cost.bank * beside_load / times
+            if self._memory != "dtcm":
+                cycles.sram += seen.sram * cost.sram
+
+    def _slots(self, trace: Trace) -> dict[tuple[int, int], tuple[int, int, int]]:
+        """Of instructions that met something: how often they issued, as the younger, and that beside a load."""
+        assert trace.memory is not None
+        wanted, found = set(trace.memory), dict[tuple[int, int], tuple[int, int, int]]()
+        for edge, count in trace.count.items():
+            block = self.instructions(edge.block)
+            if not any((edge.region, instruction.address) in wanted for instruction in block):
+                continue
+            older: Issue | None = None
+            for issue in self.issues(edge.before, edge.block)[0]:
+                younger = issue.slot == YOUNGER
+                beside = younger and older is not None and older.instruction.row.memory == "load"
+                key = edge.region, issue.instruction.address
+                if key in wanted:
+                    before = found.get(key, (0, 0, 0))
+                    new = count, count * younger, count * beside
+                    found[key] = (before[0] + new[0], before[1] + new[1], before[2] + new[2])
+                older = issue
         return found

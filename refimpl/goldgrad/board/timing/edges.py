@@ -28,6 +28,24 @@ class Edge(NamedTuple):
     block: Block
 
 
+class Accesses(NamedTuple):
+    """What an instruction met in memory, in numbers of its loads; of address 0 the fetches of a region."""
+
+    unaligned: int = 0
+    same_bank: int = 0
+    """To the bank that the instruction right before it used."""
+    flash: int = 0
+    """Lines of flash on the AXI bus that the caches had not."""
+    flash_itcm: int = 0
+    """Lines of flash on the ITCM bus that the ART accelerator had not."""
+    sram: int = 0
+    """Lines of SRAM1 and SRAM2 that the data cache had not."""
+
+    def plus(self, other: Accesses) -> Accesses:
+        """The sum."""
+        return Accesses(*(a + b for a, b in zip(self, other, strict=True)))
+
+
 @dataclass
 class Trace:
     """Counts of one run or several."""
@@ -35,11 +53,17 @@ class Trace:
     count: Counter[Edge] = field(default_factory=Counter)
     missed: Counter[Edge] = field(default_factory=Counter)
     """How often the branch at the end of ``before`` was predicted wrongly."""
+    memory: dict[tuple[int, int], Accesses] | None = None
+    """By region and address of the instruction; None if memory was not watched."""
 
     def update(self, other: Trace) -> None:
         """Add what another run counted."""
         self.count.update(other.count)
         self.missed.update(other.missed)
+        if other.memory is not None:
+            self.memory = self.memory or {}
+            for place, accesses in other.memory.items():
+                self.memory[place] = self.memory.get(place, Accesses()).plus(accesses)
 
     def blocks(self) -> set[Block]:
         """Every block that was run."""

@@ -63,6 +63,18 @@ class Branches:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What memory costs, in cycles."""
+
+    unaligned_older: float
+    unaligned_younger: float
+    bank: float
+    flash_axi: float
+    flash_itcm: float
+    sram: float
+
+
+@dataclass(frozen=True)
 class Table:
     """The whole model of the pipeline."""
 
@@ -77,7 +89,7 @@ class Table:
     branch: Branches
     band: Mapping[str, float]
     """By the kind of arithmetic, in percent."""
-    memory: Mapping[str, Mapping[str, Any]]
+    memory: Memory
     by_mnemonic: Mapping[str, Row] = field(repr=False)
     dual_issue: bool = True
 
@@ -105,6 +117,10 @@ PARTS: Mapping[str, Callable[[Table], Table]] = {
     "mispredictions": lambda t: replace(
         t, branch=replace(t.branch, mispredict=0.0, mispredict_early_flags=0.0, indirect=0.0)
     ),
+    "unaligned access": lambda t: replace(t, memory=replace(t.memory, unaligned_older=0.0, unaligned_younger=0.0)),
+    "banks": lambda t: replace(t, memory=replace(t.memory, bank=0.0)),
+    "flash": lambda t: replace(t, memory=replace(t.memory, flash_axi=0.0, flash_itcm=0.0)),
+    "SRAM1": lambda t: replace(t, memory=replace(t.memory, sram=0.0)),
 }
 """What an ablation leaves out of the pipeline, one at a time."""
 
@@ -142,11 +158,23 @@ def load(path: Path = FILE) -> Table:
         content["store_to_load"]["cycles"],
         branch,
         {kind: float(content["band"][kind]) for kind in ("integer", "float")},
-        content.get("memory", {}),
+        _memory(content["memory"]),
         {mnemonic: row for row in rows for mnemonic in row.mnemonics},
     )
     _check(table, content)
     return table
+
+
+def _memory(content: Mapping[str, Any]) -> Memory:
+    unaligned, flash = content["unaligned"], content["flash"]
+    return Memory(
+        unaligned["older"],
+        unaligned["younger"],
+        content["bank"]["cycles"],
+        flash["axi"],
+        flash["itcm"],
+        content["sram"]["cycles"],
+    )
 
 
 def _value(key: str, value: Any) -> Any:
