@@ -11,7 +11,9 @@ DONE := $(VENV)/done
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/pytest -n $(JOBS)
 C_FILES := $(sort $(shell find kernels_c -name '*.[ch]'))
-FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch]))
+M7_FILES := $(sort $(wildcard kernels_c/src/cortex_m7/*.c))
+M7_TARGET := --target=thumbv7em-none-eabihf -mcpu=cortex-m7
+FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch] examples/*/*.c))
 OBSERVERS := $(sort $(wildcard refimpl/goldgrad/board/emulators/*.[ch]))
 
 # What the installed package is made of: the rest of refimpl/ is used where it lies. Folders tell of deleted files.
@@ -23,7 +25,7 @@ BUILD := setuptools cffi ziglang
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test oracle deep lint format sanitize bench venv constraints clean
+.PHONY: help demo test oracle deep emulators lint format sanitize bench baseline venv constraints clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -41,12 +43,16 @@ oracle: $(DONE)/oracle ## compare every gradient with PyTorch's in float64
 deep: $(DONE)/test ## the tests with many more examples, and those that take minutes (hours)
 	GOLDGRAD_DEEP=1 HYPOTHESIS_PROFILE=deep $(PYTEST) --ignore=tests/oracle
 
+emulators: $(DONE)/test ## every model and scheme on every emulator that is here: the same to the last instruction and bit
+	GOLDGRAD_EMULATORS=1 $(PYTEST) -rP tests/board/test_agreement.py
+
 lint: $(DONE)/lint ## style, types and common faults of Python and C, and a strict build by every compiler
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(FIRMWARE) $(OBSERVERS)
-	@$(BIN)/clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=c11 -ffreestanding -Ikernels_c/include
+	@$(BIN)/clang-tidy --quiet $(filter-out $(M7_FILES),$(filter %.c,$(C_FILES))) -- -std=c11 -ffreestanding -Ikernels_c/include
+	@$(BIN)/clang-tidy --quiet $(M7_FILES) -- -std=c11 -ffreestanding $(M7_TARGET) -Ikernels_c/include
 	@$(BIN)/clang-tidy --quiet $(filter %.c,$(FIRMWARE)) -- -std=c11 -ffreestanding --target=thumbv7em-none-eabihf
 	@$(BIN)/clang-tidy --quiet $(filter %.c,$(OBSERVERS)) -- -std=c11
 	$(BIN)/python kernels_c/python/check_c.py
@@ -61,6 +67,9 @@ sanitize: $(DONE)/test ## run the tests of the C kernels under the address and u
 
 bench: $(DONE)/test ## time the kernels, planning by size of the graph, and an interpreted training step
 	$(BIN)/python tests/bench.py
+
+baseline: $(DONE)/test ## measure anew what make test holds the kernels' costs to (baselines/)
+	$(BIN)/goldgrad board baseline baselines/stm32f746.json
 
 venv: $(DONE)/test $(DONE)/lint ## set up .venv for development
 

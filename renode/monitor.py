@@ -17,6 +17,7 @@ from Antmicro.Renode.Logging import Logger, LogLevel
 from Antmicro.Renode.Peripherals.Bus import Access, SysbusAccessWidth
 from Antmicro.Renode.Peripherals.CPU import ExternalMmuPosition, ExternalMmuResult, HaltReason
 from Antmicro.Renode.Peripherals.Miscellaneous import ExternalMmuBase
+from System.IO import FileAccess, FileMode, FileShare, FileStream
 from System.Net.Sockets import TcpClient
 from System.Threading import AutoResetEvent
 
@@ -51,6 +52,7 @@ class Watch(object):
         self.is_held = self.is_pausing = self.is_dead = False
         self.faulted = None
         self.text = []
+        self.told = None
         self.mark, self.pending = self.bus.GetSymbolAddress("gg_mark"), None
         region = self.bus.GetSymbolAddress("gg_mailbox") + REGION
         self.bus.AddWatchpointHook(region, SysbusAccessWidth.DoubleWord, Access.Write, self.on_store)
@@ -80,6 +82,14 @@ class Watch(object):
             self.counted += self.mark_instructions
             self.region = self.pending - (1 << 32) if self.pending >> 31 else self.pending
             self.pending = None
+            if self.told:
+                self.tell()
+
+    def tell(self):
+        """Write the region into a file, which stays when Renode is no more."""
+        self.told.Position = 0
+        self.told.Write(System.BitConverter.GetBytes(System.Int32(self.region)), 0, 4)
+        self.told.Flush()
 
     def count(self, less=0):
         """Give the region what was executed since the last time; nothing inside gg_mark, which is paid for already."""
@@ -194,6 +204,11 @@ def mc_gg_serve(port):
             stream.Write(data, 0, data.Length)
         elif command == "write":
             watch.bus.WriteBytes(read_exactly(stream, int(numbers[1])), int(numbers[0]))
+            send(stream, "\n")
+        elif command == "tell":
+            file = System.Text.Encoding.UTF8.GetString(read_exactly(stream, int(numbers[0])))
+            watch.told = FileStream(file, FileMode.Create, FileAccess.Write, FileShare.ReadWrite)
+            watch.tell()
             send(stream, "\n")
         elif command == "text":
             send(stream, " ".join(str(byte) for byte in watch.text) + "\n")

@@ -25,6 +25,27 @@ RATE = np.float32([0.01])
 FAULTS = {"flash": 1, "map": 2, "null": 3, "stack": 4, "loop": 5, "trap": 6, "data": 7}
 """What the last region does, by the word in the buffer "fault"."""
 
+PIXELS, CHANNELS = 6, 4
+BIAS_GRADIENT = f"""
+[[argument]]
+type = "int32"
+value = {PIXELS}
+[[argument]]
+type = "int32"
+value = {CHANNELS}
+[[argument]]
+type = "float32"
+count = {PIXELS * CHANNELS}
+seed = 3
+[[argument]]
+type = "uint32"
+value = 0
+[[argument]]
+type = "float32"
+values = [9.0, 9.0, 9.0, 9.0]
+"""
+"""Arguments of the kernel of the region fc.bias_gradient, on a larger map."""
+
 _draw = np.random.default_rng(746)
 CONV_W = _draw.integers(-60, 61, (MID_C, 3, 3, IN_C)).astype(np.int8)
 FC_W = _draw.integers(-90, 91, (CLASSES, FEATURES)).astype(np.int8)

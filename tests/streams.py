@@ -64,7 +64,8 @@ def _layer(draw: st.DrawFn, n: Blocks, name: str, x: str, earlier: list[str]) ->
         case "block":
             outputs = draw(st.sampled_from((n.shape(x)[3], draw(channels))))
             kernel, stride = draw(st.sampled_from((1, 3, 5))), draw(st.integers(1, 2))
-            return n.inverted_bottleneck(name, x, draw(st.integers(1, 12)), outputs, kernel, stride)
+            expanded = draw(st.sampled_from((*range(1, 13), 16, 24)))
+            return n.inverted_bottleneck(name, x, expanded, outputs, kernel, stride)
         case "conv":
             return n.conv(name, x, draw(channels), draw(st.sampled_from((1, 1, 3))))
         case "add":

@@ -15,7 +15,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADERS = sorted((ROOT / "include" / "goldgrad").glob("*.h"))
-SOURCES = sorted((ROOT / "src" / "portable").glob("*.c"))
+SCRATCH = ROOT / "src" / "cortex_m7" / "scratch.c"
+SOURCES = [*sorted((ROOT / "src" / "portable").glob("*.c")), SCRATCH]
+CORTEX_M7 = sorted(set((ROOT / "src" / "cortex_m7").glob("*.c")) - {SCRATCH})
+"""What only a Cortex-M7 can run (ABI-S5)."""
 FLAGS = ("-std=c11", "-O2", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", f"-I{ROOT / 'include'}")
 
 

@@ -13,7 +13,7 @@ from cffi import FFI
 
 ROOT = Path("kernels_c")  # the build runs in the project's root, and wants relative sources
 HEADERS = sorted((ROOT / "include" / "goldgrad").glob("*.h"))
-SOURCES = sorted((ROOT / "src" / "portable").glob("*.c"))
+SOURCES = [*sorted((ROOT / "src" / "portable").glob("*.c")), ROOT / "src" / "cortex_m7" / "scratch.c"]
 FLAGS = [
     "-std=c11",
     "-O2",

@@ -15,6 +15,8 @@ from .errors import GoldgradError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated board.")
 app.add_typer(board, name="board")
+vectors = typer.Typer(no_args_is_help=True, help="Test vectors: those that stay, and those for other places.")
+app.add_typer(vectors, name="vectors")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
 
@@ -63,8 +65,12 @@ def run(
     on: Annotated[str | None, typer.Option("--board", help="Train on this emulated board: stm32f746.")] = None,
     emulator: Annotated[str | None, typer.Option(help="unicorn, qemu, renode, or all that are here.")] = None,
     kernels: Annotated[
-        str, typer.Option(help="c: compare with the C kernels at every step; none: interpreter alone.")
-    ] = "c",
+        str | None,
+        typer.Option(
+            help="c (default): compare with the C kernels at every step; none: interpreter alone. "
+            "With --board: m7 (default) or portable."
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="How many samples to train on, one a step (2,000; on a board 500, or 1).")
     ] = None,
@@ -92,7 +98,7 @@ def run(
         from .report import board
 
         drawn = picture or Path(f"out/{model}-board.png")
-        wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, keep, drawn, json)
+        wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
         if cycles:
             wanted = replace(wanted, memory=memory or "dtcm")
         raise typer.Exit(board.run(console, wanted))
@@ -105,7 +111,7 @@ def run(
     count, drawn = 2000 if steps is None else steps, picture or Path("out/digits.png")
     if compare:
         raise typer.Exit(digits.compare(console, count, rate, drawn, json, model_file))
-    raise typer.Exit(digits.run(console, scheme, kernels, count, rate, drawn, json, model_file))
+    raise typer.Exit(digits.run(console, scheme, kernels or "c", count, rate, drawn, json, model_file))
 
 
 @app.command()
@@ -155,6 +161,90 @@ def plan(
     raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
 
 
+Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
+Flags = Annotated[list[str] | None, typer.Option("--cflag", help="For the C compiler; can be repeated.")]
+
+
+@app.command()
+def check(
+    provider: Annotated[
+        str | None, typer.Argument(help="py:MODULE, so:LIB.so, c:FILE.c[@unicorn], elf:FW.elf, dir:PATH, or c.")
+    ] = None,
+    op: Annotated[list[str] | None, typer.Option(help="Only this operator or function; can be repeated.")] = None,
+    klass: Annotated[str, typer.Option("--class", help="exact: every bit; dot: sums in any order, bounded.")] = "exact",
+    profile: Annotated[str, typer.Option(help="How much is tried: quick, ci, deep.")] = "quick",
+    examples: Annotated[int | None, typer.Option(help="Cases a property, instead of the profile's.")] = None,
+    mapping: Map = None,
+    cflag: Flags = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write all that was found.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="The same as JUnit's XML.")] = None,
+    html: Annotated[Path | None, typer.Option(help="The same as a page for people.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes side by side; 0: one a core.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a check that was interrupted.")] = False,
+    template: Annotated[str | None, typer.Option(metavar="OP", help="Print a map for this operator instead.")] = None,
+    shim: Annotated[bool, typer.Option("--shim", help="With --template: a shim in C instead of a map.")] = False,
+) -> None:
+    """Put your kernels under the suite: they conform, or here is the smallest counterexample and its rule."""
+    from .check.command import Wanted, run
+    from .check.results import Subject
+    from .report.console import console
+
+    if template is not None:
+        from .check import template as made
+
+        print(made.shim(template) if shim else made.template(template), end="")
+        raise typer.Exit
+    if provider is None:
+        raise GoldgradError("nothing to check; name a provider, for example c:FILE.c, or see docs/conformance.md")
+    subject = Subject(provider, str(mapping) if mapping else None, tuple(cflag or ()), klass=klass)
+    raise typer.Exit(run(console(), Wanted(subject, op or (), profile, examples, jobs, resume, json, junit, html)))
+
+
+@app.command()
+def repro(
+    case: Annotated[str, typer.Argument(help="A finding's ID, or the line that it printed.")],
+    provider: Annotated[str | None, typer.Option(help="Who is asked, if not who failed.")] = None,
+    klass: Annotated[str, typer.Option("--class", help="exact or dot, for a pasted line.")] = "exact",
+    mapping: Map = None,
+    cflag: Flags = None,
+) -> None:
+    """Run a failure of goldgrad check again."""
+    from .check.command import repro as again
+    from .check.results import Subject
+    from .report.console import console
+
+    options = (str(mapping) if mapping else None, tuple(cflag or ()))
+    subject = Subject(provider, *options, klass=klass) if provider else None
+    raise typer.Exit(again(console(), case, provider, subject))
+
+
+@vectors.command()
+def add(
+    finding: Annotated[str, typer.Argument(help="A finding's ID.")],
+    to: Annotated[Path, typer.Option(help="The folder; goldgrad check looks into ./vectors.")] = Path("vectors"),
+) -> None:
+    """Keep a finding's case: every later check here tries it first."""
+    from .check.results import kept
+    from .check.vectors import add as keep
+
+    print(f"written: {keep(kept(finding), to)}")
+
+
+@vectors.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="NAME.c: self-checking C; NAME.elf: for a Cortex-M7; else a folder.")],
+    op: Annotated[list[str] | None, typer.Option(help="Only this operator or function; can be repeated.")] = None,
+    count: Annotated[int, typer.Option(help="Vectors a function, beside those that stay.")] = 20,
+    mapping: Map = None,
+    kernels: Annotated[list[Path] | None, typer.Option(help="For an ELF: C to link; can be repeated.")] = None,
+    cflag: Flags = None,
+) -> None:
+    """Write vectors out, with what must come of them: for boards and for whoever only exchanges files."""
+    from .check.export import export as write
+
+    print(f"written: {target} ({write(target, op or (), count, mapping, kernels or (), cflag or ())})")
+
+
 @app.command()
 def cycles(
     elf: Annotated[Path, typer.Argument(help="A linked ELF for Cortex-M, with symbols.")],
@@ -200,6 +290,48 @@ def measure(
     print(f"{cost.function}: {cost.instructions:,} instructions, {cost.stack:,} bytes of stack")
     if json:
         write_json(json, cost.as_json())
+
+
+@board.command("baseline")
+def write_baseline(
+    file: Annotated[Path, typer.Argument(help="Where to keep the costs: JSON.")],
+    program: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL:SCHEME", help="Measure a step of it, for example digits:sparse; can be repeated."),
+    ] = None,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ELF:NAME[:ARGS.toml]", help="Measure a call of a function of an ELF; can be repeated."),
+    ] = None,
+    compiler: Annotated[str | None, typer.Option(help="What builds the programs: gcc or zig.")] = None,
+) -> None:
+    """Keep what programs and functions cost; with nothing named, of those that FILE has, or of goldgrad's own."""
+    from .report.baseline import write
+    from .report.console import console
+
+    raise typer.Exit(write(console(), file, program or (), function or (), compiler))
+
+
+@board.command()
+def compare(
+    file: Annotated[Path, typer.Argument(help="What goldgrad board baseline wrote.")],
+    budget_instructions: Annotated[float, typer.Option(metavar="PERCENT", help="By how much they may grow.")] = 0.1,
+    budget_stack: Annotated[int, typer.Option(metavar="BYTES", help="By how much the stack may.")] = 0,
+    budget_sram: Annotated[int, typer.Option(metavar="BYTES", help="By how much SRAM in total may.")] = 0,
+    budget_flash: Annotated[int, typer.Option(metavar="BYTES", help="By how much flash in total may.")] = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Also rows that did not change.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """Measure what FILE has again; exit code 1 if a cost grew by more than its budget.
+
+    The tables also go to the file that GITHUB_STEP_SUMMARY names.
+    """
+    from .jobs.baseline import Budgets
+    from .report import baseline
+    from .report.console import console
+
+    budgets = Budgets(budget_instructions, budget_stack, budget_sram, budget_flash)
+    raise typer.Exit(baseline.compare(console(), file, budgets, everything, json))
 
 
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]

@@ -258,15 +258,16 @@ def same_bits(a: Array, b: Array) -> Array:
 
 
 @rule("NUM-N15")
-def dot_bound(magnitude: npt.ArrayLike, terms: int) -> F64:
+def dot_bound(magnitude: npt.ArrayLike, terms: npt.ArrayLike) -> F64:
     """How far a float32 sum of products, in any order, may be from the exact sum.
 
     ``magnitude`` is the sum of |a||b|, ``terms`` the number of products; a start operand counts as one more.
     Infinite where a partial sum could overflow.
     """
     size = np.asarray(magnitude, np.float64)
-    unit = terms * 2.0**-24
-    bound = (unit / (1 - unit) * size + terms * 2.0**-149) * (1 + 2.0**-40)  # never less for being float64
+    count = np.asarray(terms, np.float64)
+    unit = count * 2.0**-24
+    bound = (unit / (1 - unit) * size + count * 2.0**-149) * (1 + 2.0**-40)  # never less for being float64
     return np.where(size + bound < np.finfo(np.float32).max, bound, np.inf)
 
 

@@ -29,7 +29,7 @@ from .rules import RULE_ID
 HEADING = re.compile(r"### (?P<id>[A-Z0-9]+-[A-Z]\w*)(?P<colon>:?) +(?P<title>.*?)(?P<marks>( \[\w+\])*)\s*")
 ALIAS_TABLE = re.compile(rf"(\s*\w+=\w+:{RULE_ID.pattern}\s*)+")
 MARKS = {"[host]", "[kernel]"}
-NOT_IMPLEMENTING = ("refimpl/goldgrad/conformance/", "refimpl/goldgrad/report/")
+NOT_IMPLEMENTING = ("refimpl/goldgrad/conformance/", "refimpl/goldgrad/check/", "refimpl/goldgrad/report/")
 """These name rules in order to check or show them."""
 
 
@@ -105,7 +105,7 @@ def scan(root: Path) -> Spec:
     """Read the tree at ``root``."""
     spec = Spec()
     for path in [*sorted(root.glob("specs/*.md")), *sorted(root.glob("specs/ops/*.md"))]:
-        _scan_page(spec, root, path)
+        scan_page(spec, root, path)
     for path in sorted(root.glob("refimpl/goldgrad/**/*.py")):
         _scan_python(spec, root, path)
     for path in sorted(root.glob("kernels_c/**/*")):
@@ -203,7 +203,8 @@ def _nearest(spec: Spec, rule_id: str) -> str:
     return f"the nearest is {near[0]}" if near else f"the prefixes are {prefixes}"
 
 
-def _scan_page(spec: Spec, root: Path, path: Path) -> None:
+def scan_page(spec: Spec, root: Path, path: Path) -> None:
+    """Read the rules of one page into ``spec``; places are relative to ``root``."""
     name = path.relative_to(root).as_posix()
     lines = path.read_text(encoding="utf-8").splitlines()
     spec.pages.append(name)

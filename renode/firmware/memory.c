@@ -1,6 +1,9 @@
 /*
  * The functions that compilers call on their own: there is no C library (BOARD-S6).  Compiled with -fno-builtin, or
  * each loop would become a call of itself.  A word at a time where both sides are aligned alike.
+ *
+ * clang calls them by the names of the run-time ABI for Arm (IHI 0043, 4.3.4): a name for each alignment that the caller
+ * knows of, 1, 4 or 8 bytes; no result; memset's count before its value; memclr for a value of 0.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +17,19 @@ void *memcpy(void *restrict to, const void *restrict from, size_t count);
 void *memmove(void *to, const void *from, size_t count);
 void *memset(void *to, int value, size_t count);
 int memcmp(const void *left, const void *right, size_t count);
+/* NOLINTBEGIN(bugprone-reserved-identifier): reserved for implementations, which this is. */
+void __aeabi_memcpy(void *restrict to, const void *restrict from, size_t count);
+void __aeabi_memcpy4(void *restrict to, const void *restrict from, size_t count);
+void __aeabi_memcpy8(void *restrict to, const void *restrict from, size_t count);
+void __aeabi_memmove(void *to, const void *from, size_t count);
+void __aeabi_memmove4(void *to, const void *from, size_t count);
+void __aeabi_memmove8(void *to, const void *from, size_t count);
+void __aeabi_memset(void *to, size_t count, int value);
+void __aeabi_memset4(void *to, size_t count, int value);
+void __aeabi_memset8(void *to, size_t count, int value);
+void __aeabi_memclr(void *to, size_t count);
+void __aeabi_memclr4(void *to, size_t count);
+void __aeabi_memclr8(void *to, size_t count);
 
 static int aligned(const void *pointer) {
     return (uintptr_t)pointer % WORD == 0;
@@ -103,3 +119,52 @@ int memcmp(const void *left, const void *right, size_t count) {
     }
     return 0;
 }
+
+void __aeabi_memcpy(void *restrict to, const void *restrict from, size_t count) {
+    memcpy(to, from, count);
+}
+
+void __aeabi_memcpy4(void *restrict to, const void *restrict from, size_t count) {
+    memcpy(to, from, count);
+}
+
+void __aeabi_memcpy8(void *restrict to, const void *restrict from, size_t count) {
+    memcpy(to, from, count);
+}
+
+void __aeabi_memmove(void *to, const void *from, size_t count) {
+    memmove(to, from, count);
+}
+
+void __aeabi_memmove4(void *to, const void *from, size_t count) {
+    memmove(to, from, count);
+}
+
+void __aeabi_memmove8(void *to, const void *from, size_t count) {
+    memmove(to, from, count);
+}
+
+void __aeabi_memset(void *to, size_t count, int value) {
+    memset(to, value, count);
+}
+
+void __aeabi_memset4(void *to, size_t count, int value) {
+    memset(to, value, count);
+}
+
+void __aeabi_memset8(void *to, size_t count, int value) {
+    memset(to, value, count);
+}
+
+void __aeabi_memclr(void *to, size_t count) {
+    memset(to, 0, count);
+}
+
+void __aeabi_memclr4(void *to, size_t count) {
+    memset(to, 0, count);
+}
+
+void __aeabi_memclr8(void *to, size_t count) {
+    memset(to, 0, count);
+}
+/* NOLINTEND(bugprone-reserved-identifier) */

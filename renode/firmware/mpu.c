@@ -24,8 +24,13 @@ typedef struct {
 
 static const gg_region_rights_t rights[] = {
     {0x00200000U, SIZE(20) | WRITE_THROUGH | READ_ONLY | ENABLE},
+#ifdef GG_PROJECTED
+    /* BOARD-M3: 16 MB, of a board that does not exist. */
+    {0x20000000U, SIZE(24) | WRITE_THROUGH | READ_WRITE | NO_EXECUTION | ENABLE},
+#else
     /* 512 KB of which the first five eighths exist: DTCM, SRAM1 and SRAM2 end at 0x20050000. */
     {0x20000000U, SIZE(19) | WITHOUT(0xE0) | WRITE_THROUGH | READ_WRITE | NO_EXECUTION | ENABLE},
+#endif
     {0x40000000U, SIZE(19) | DEVICE | READ_WRITE | NO_EXECUTION | ENABLE},
 };
 

@@ -169,3 +169,28 @@ def test_memory_functions(memory, to, start, count, value):
     left, right = data[to : to + count], data[start : start + count]
     expected = (left > right) - (left < right)
     assert run("memcmp", to, start)[1] == expected
+
+
+@pytest.mark.rules("BOARD-S6")
+@pytest.mark.parametrize("alignment", ["", "4", "8"])
+def test_memory_functions_by_the_names_of_the_arm_abi(memory, alignment):
+    """memset has its count before its value, and memclr no value."""
+    data = bytes(range(1, 65))
+
+    def run(name, *arguments):
+        room = (ctypes.c_uint8 * 64)(*data)
+        first, *rest = arguments
+        getattr(memory, f"__aeabi_{name}{alignment}")(ctypes.byref(room, first), *(a(room) for a in rest))
+        return bytes(room)
+
+    def at(place):
+        return lambda room: ctypes.byref(room, place)
+
+    def number(value):
+        return lambda _: ctypes.c_size_t(value)
+
+    assert run("memcpy", 8, at(32), number(21)) == data[:8] + data[32:53] + data[29:]
+    assert run("memmove", 8, at(16), number(21)) == data[:8] + data[16:37] + data[29:]
+    assert run("memmove", 16, at(8), number(21)) == data[:16] + data[8:29] + data[37:]
+    assert run("memset", 8, number(21), number(0x1C3)) == data[:8] + b"\xc3" * 21 + data[29:]
+    assert run("memclr", 8, number(21)) == data[:8] + bytes(21) + data[29:]

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from board_program import any_compiler, each_compiler, program, samples
+from board_program import BIAS_GRADIENT, CHANNELS, PIXELS, any_compiler, each_compiler, program, samples
 from goldgrad import cli
 from goldgrad.board.board import Board
 from goldgrad.board.elf import Elf
@@ -18,25 +18,6 @@ from goldgrad.board.toolchain import find_toolchain
 from goldgrad.errors import GoldgradError
 from goldgrad.ops import FUNCTIONS
 
-PIXELS, CHANNELS = 6, 4
-BIAS_GRADIENT = f"""
-[[argument]]
-type = "int32"
-value = {PIXELS}
-[[argument]]
-type = "int32"
-value = {CHANNELS}
-[[argument]]
-type = "float32"
-count = {PIXELS * CHANNELS}
-seed = 3
-[[argument]]
-type = "uint32"
-value = 0
-[[argument]]
-type = "float32"
-values = [9.0, 9.0, 9.0, 9.0]
-"""
 BY_HAND = """
 .syntax unified
 .cpu cortex-m7

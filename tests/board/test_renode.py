@@ -156,7 +156,7 @@ def test_renode_dies_half_way():
     with Board(program(any_compiler()), emulator("renode")) as board:
         group = board.emulator._process.pid
         threading.Timer(0.5, os.killpg, (group, signal.SIGKILL)).start()
-        with pytest.raises(EmulatorDied, match=r"by-hand: renode ended with -9") as caught:
+        with pytest.raises(EmulatorDied, match=r"by-hand: renode ended with -9, in fault;") as caught:
             fail(board, "loop")
         assert "\n" not in str(caught.value)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-import graphs
 import tiny_model
 from goldgrad.board.emulators import BACKENDS, backend, present
 from goldgrad.board.errors import DoesNotFit
+from goldgrad.board.toolchain import toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
@@ -56,27 +56,24 @@ def test_three_steps_have_the_interpreters_bits(emulator, scheme, tmp_path):
 
 
 @mark.rules("MEAS-S8")
-def test_emulators_agree_in_everything_for_a_published_network():
-    """Of those that are here; the message of a skip says which are not."""
-    here = present()
-    if len(here) < 2:
-        pytest.skip(f"one emulator is here: {', '.join(here)}")
-    model = architecture("mcunet-5fps").model()
-    made, runs = None, []
-    for name in here:
-        session = Session(model, named(model, "49kb"))
-        made = made or on_board.firmware(session)
-        runs.append(on_board.train(session, made, [graphs.sample(model.graph, 1)], 0.02, name))
-    assert all(run.bit_exact for run in runs)
-    assert on_board.disagreements(runs) == []
-    other = replace(runs[1], memory={**runs[1].memory, "arena": b"\0" + runs[1].memory["arena"][1:]})
-    regions = runs[1].measurement.regions
-    longer = replace(regions[3], instructions=regions[3].instructions + 1)
-    other.measurement = replace(other.measurement, regions=(*regions[:3], longer, *regions[4:]))
-    found = on_board.disagreements([runs[0], other])
-    assert len(found) == 2
+def test_what_emulators_disagree_in_is_told():
+    """Of one that runs twice; whether several agree is for test_agreement.py."""
+    session = Session(tiny_model.model(), SPARSE)
+    made, name = on_board.firmware(session), present()[0]
+    first = on_board.train(session, made, [tiny_model.sample()], 0.1, name)
+    again = on_board.train(Session(tiny_model.model(), SPARSE), made, [tiny_model.sample()], 0.1, name)
+    assert on_board.disagreements([first, again]) == []
+    other = replace(again, memory={**again.memory, "arena": b"\0" + again.memory["arena"][1:]})
+    m = again.measurement
+    longer = replace(m.regions[3], instructions=m.regions[3].instructions + 1)
+    regions, sram = (*m.regions[:3], longer, *m.regions[4:]), replace(m.sram, stack=m.sram.stack + 4)
+    other.measurement = replace(m, regions=regions, between=m.between + 1, sram=sram)
+    found = on_board.disagreements([first, other])
+    assert len(found) == 4
     assert longer.name in found[0]
-    assert "another arena" in found[1]
+    assert "between operators" in found[1]
+    assert "bytes of stack" in found[2]
+    assert "another arena" in found[3]
 
 
 @mark.rules("MEAS-S8")
@@ -92,18 +89,21 @@ def test_a_bit_that_differs_is_found_and_named():
     assert "in the interpreter" in run.first_difference
 
 
-@mark.rules("BOARD-M1")
+@mark.rules("BOARD-M1", "BOARD-S6")
 @mark.parametrize("network", NETWORKS)
-def test_every_published_scheme_fits(network):
-    """Built, each; what the plan says is what is linked."""
+def test_the_smallest_and_the_largest_published_scheme_fit(network):
+    """Built by every compiler that is here; what the plan says is what is linked."""
     model = architecture(network).model()
     for scheme in names(network)[:1] + names(network)[-1:]:
         session = Session(model, named(model, scheme))
-        made = on_board.firmware(session, planned=plan(session.graph, tries=0))
-        assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
+        planned = plan(session.graph, tries=0)
+        for toolchain in toolchains():
+            if not toolchain.missing:
+                made = on_board.firmware(session, planned=planned, toolchain=toolchain)
+                assert made.elf.section_bytes(".arena") == made.plan.arena_bytes
 
 
-@mark.rules("BOARD-M1")
+@mark.rules("BOARD-M1", "BOARD-M3")
 def test_full_update_does_not_fit_and_the_error_says_by_how_much():
     model = architecture("mcunet-5fps").model()
     session = Session(model, named(model, "full"))
@@ -113,6 +113,22 @@ def test_full_update_does_not_fit_and_the_error_says_by_how_much():
     over = planned.arena_bytes - (256 << 10)
     assert over <= caught.value.regions["SRAM1 and SRAM2"] <= over + 32
     assert caught.value.exit_code == 3
+    made = on_board.firmware(session, planned=planned, projected=True)
+    run = on_board.train(session, made, [graphs.sample(model.graph, 1)], 0.02, "unicorn")
+    assert run.bit_exact, run.first_difference
+    assert run.measurement.sram.arena == planned.arena_bytes
+
+
+@mark.rules("BOARD-M3")
+def test_projected_board_counts_as_the_real_one(tmp_path):
+    """Its code is the same: as many instructions, node by node, and the interpreter's bits."""
+    runs = []
+    for projected in (False, True):
+        session = Session(tiny_model.model(), FULL)
+        made = on_board.firmware(session, tmp_path, projected=projected)
+        runs.append(on_board.train(session, made, [tiny_model.sample()], 0.1, "unicorn"))
+    assert runs[1].bit_exact
+    assert on_board.disagreements(runs) == []
 
 
 @mark.rules("MEAS-S8")

@@ -15,6 +15,7 @@ from goldgrad.interpreter import run, run_in_arena
 from goldgrad.memory.sharing import check_placement, legal_pairs
 from goldgrad.optimizers import OPTIMIZERS
 from goldgrad.passes import PASSES, SEQUENCE
+from goldgrad.passes.group import group
 
 EXAMPLES = 40
 """A step of a network is a thousand kernels when it is streamed."""
@@ -43,15 +44,17 @@ def test_passes_change_no_bit(step, names, count):
     assert streams.same(run_in_arena(changed, given_, placement), expected)
 
 
-@pytest.mark.rules("STREAM-S10", "STREAM-S11", "STREAM-S12", "STREAM-S6", "MODEL-S6")
+@pytest.mark.rules("STREAM-S10", "STREAM-S11", "STREAM-S12", "STREAM-S13", "STREAM-S6", "MODEL-S6")
 @settings(max_examples=EXAMPLES)
-@given(steps, st.sets(st.sampled_from(list(SEQUENCE))), st.sampled_from(sorted(streams.CALLS)))
-def test_passes_that_are_options_change_no_bit(step, names, provider):
+@given(steps, st.sets(st.sampled_from(list(SEQUENCE))), st.booleans(), st.sampled_from(sorted(streams.CALLS)))
+def test_passes_that_are_options_change_no_bit(step, names, in_groups, provider):
     """Of all passes, any, in their order; each composite then also alone, between canaries."""
     graph, given_ = step.session.graph, step.feeds
     changed = graph
     for name, change in SEQUENCE.items():
         changed = validate(change(changed)) if name in names else changed
+    if in_groups:
+        changed = validate(group(changed, [0] * len(changed.nodes), 1 << 30))
     assert parse_graph(print_graph(changed)) == changed
     expected = run(graph, given_)
     assert streams.same(run(changed, given_), expected)

@@ -128,7 +128,7 @@ BAD_TOML = '[weights]\n"block9.expand" = 0.5\n'
         (["run", "digits", "--rate", "nan"], "--rate is nan; give a positive number"),
         (["run", "digits", "--kernels", "rust"], "--kernels is 'rust'; use one of c, none"),
         (["run", "digits", "--scheme", "bad.toml"], "block9.expand"),
-        (["run", "digits", "--json", "."], "is a folder; name a file"),
+        (["run", "digits", "--json", "."], "is a folder; name another file"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(capsys, monkeypatch, tmp_path, arguments, said):

@@ -80,7 +80,7 @@ def test_prototype_follows_the_operator_table(function):
 def test_every_other_prototype_is_a_scratch_size():
     known = {f"gg_{function.replace('.', '_')}" for function in KERNELS}
     for name, (header, returns, parameters) in PROTOTYPES.items():
-        if name not in known and header not in ("numerics", "stream"):  # they are no operators
+        if name not in known and header not in ("numerics", "stream", "cortex_m7"):  # they are no operators
             assert name.removesuffix("_scratch_bytes") in known
             assert (returns, len(parameters)) == ("int32_t", 1)
 

@@ -633,5 +633,7 @@ def test_solver_respects_alignment_and_what_shrinks():
     found = cp_sat.solve(packing, packing.place([3, 2, 1, 0]), 12, 10.0)
     assert packing.height(found) == 12
     assert all(offset % item.align == 0 for offset, item in zip(found, items, strict=True))
-    for i, j, mine, theirs in ((i, *meeting) for i, meetings in enumerate(packing.meets) for meeting in meetings):
+    pairs = [(i, *pair) for i, meetings in enumerate(packing.meets) for pair in zip(*meetings, strict=True)]
+    assert [(i, j) for i, j, _, _ in pairs] == [(0, 2), (0, 3), (0, 1), (1, 0), (2, 0), (3, 0)]
+    for i, j, mine, theirs in pairs:
         assert found[i] + mine <= found[j] or found[j] + theirs <= found[i]

@@ -31,6 +31,7 @@ from goldgrad.passes import PASSES
 from goldgrad.passes._compose import compose
 from goldgrad.passes.dce import eliminate_dead_code
 from goldgrad.passes.fuse import fuse
+from goldgrad.passes.group import group
 from goldgrad.passes.stream_backward import stream_backward
 from goldgrad.passes.stream_forward import stream_forward
 from goldgrad.sparse import BIAS_ONLY, FULL, Scheme, load_scheme
@@ -440,6 +441,77 @@ def test_slices_of_depthwise_and_expanding_weights(call, optimizer):
     assert not same_bits(values["block.depthwise.trained"], values["block.depthwise.trained.new"]).all()
     for shared in ({}, {r: x for x, r in graph.updates.items() if r in block.results}):
         assert streams.same(streams.run_alone(graph, block, values, streams.CALLS[call], shared), values)
+
+
+# --- groups of channels --------------------------------------------------------------------------------------------
+
+
+def grouped(scheme, expanded=16, size=8):
+    """A session of a network of one block, its plan's graph in groups, that block, and all values."""
+    n = streams.Blocks("groups", {}, default=(0.1, 3))
+    x = n.conv("stem", n.image((1, 5, 4, 2), 1 / 16, 0), 5, kernel=3)
+    forward = n.loss(n.classifier(n.global_average(n.inverted_bottleneck("block", x, expanded, 5, 3)), 3))
+    session = Session(with_parameters(forward, 1), scheme)
+    graph = fuse(stream_backward(session.graph))
+    block = next(node for node in streams.composites(graph) if is_wide(node))
+    wide = replace(block, attributes={"group": size})
+    graph = replace(graph, nodes=tuple(wide if node is block else node for node in graph.nodes))
+    values = streams.all_values(session.graph, graphs.feeds(session, graphs.sample(forward, 1), 0.1))
+    return graph, wide, values
+
+
+def is_wide(node):
+    """Whether it is the block of the expanded tensor's gradients."""
+    return any(tensor.name == "block.expand.y.acc" for tensor in node.inner)
+
+
+IN_GROUPS = {
+    "full": FULL,
+    "biases": Scheme("biases", biases=3),
+    "parts": Scheme("parts", weights={"block.expand": 0.5, "block.project": 0.4}, biases=3),
+}
+
+
+@mark.rules("STREAM-S4", "STREAM-S5", "STREAM-S6", "STREAM-M3")
+@mark.parametrize("call", streams.CALLS)
+@mark.parametrize("scheme", IN_GROUPS.values(), ids=IN_GROUPS)
+def test_channels_run_in_groups(call, scheme):
+    """Masks a byte at a time; of a weight that trains in part, trained channels among frozen ones."""
+    graph, block, values = grouped(scheme)
+    validate(graph)
+    assert ("block.project.trained" in block.operands) == (scheme.name == "parts")
+    pairs = sorted(legal_pairs(graph, block))
+    for shared in ({}, *({result: operand} for result, operand in pairs)):
+        if all(graph[r].nbytes <= graph[x].nbytes for r, x in shared.items()):
+            assert streams.same(streams.run_alone(graph, block, values, streams.CALLS[call], shared), values)
+
+
+@mark.rules("STREAM-C4")
+def test_groups_that_a_block_cannot_run():
+    for size in (0, -8, 3, True, 8.0, "8", 24, 32):
+        with pytest.raises(ConstraintError) as caught:
+            validate(grouped(IN_GROUPS["biases"], size=size)[0])
+        assert caught.value.rule == "STREAM-C4"
+    parts = Scheme("parts", weights={"block.depthwise": 0.5}, biases=3)
+    with pytest.raises(ConstraintError, match="one by one"):
+        validate(grouped(parts)[0])
+    with pytest.raises(ConstraintError, match="one by one"):
+        validate(grouped(IN_GROUPS["parts"], size=16)[0])
+    validate(grouped(IN_GROUPS["biases"], size=16)[0])
+
+
+@mark.rules("STREAM-S13")
+def test_groups_take_no_more_than_is_there():
+    graph = grouped(IN_GROUPS["biases"], size=1)[0]
+    graph = replace(graph, nodes=tuple(replace(n, attributes={}) if n.body else n for n in graph.nodes))
+    (at,) = [i for i, node in enumerate(graph.nodes) if is_wide(node)]
+    alone = scratch_bytes(graph, graph.nodes[at])
+    sizes = {}
+    for idle in range(0, 4000, 4):
+        made = group(graph, [100] * len(graph.nodes), 100 + idle).nodes[at]
+        assert scratch_bytes(graph, made) - alone <= idle
+        sizes.setdefault(made.attributes.get("group", 1), idle)
+    assert list(sizes) == [1, 8, 16]
 
 
 @mark.rules("STREAM-C4")

@@ -13,6 +13,7 @@
  *   ABI-A1  A result starts at an operand's address only for a pair of the operator's aliasing table, and nothing
  *           else overlaps.
  *   ABI-M1  scratch has as many bytes as ..._scratch_bytes says.
+ *   ABI-S5  That function and the kernel are of one set: the portable one, or one for a core.
  *   ABI-N1  The FPU rounds to nearest even, keeps subnormals and does not trap.
  *
  * The kernel promises:
@@ -28,6 +29,6 @@
  *
  * ABI-S4: the version grows when any of this, a prototype or a struct changes.
  */
-#define GG_ABI_VERSION 2
+#define GG_ABI_VERSION 3
 
 #endif

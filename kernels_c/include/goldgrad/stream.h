@@ -19,15 +19,18 @@
 int32_t gg_stream_row(const gg_window_t *map, int32_t row, gg_window_t *of_row);
 
 /*
- * A channel of a tensor with channels last, and back (STREAM-M3): to[i] = from[i * stride], or to[i * stride] = from[i],
- * for 0 <= i < count.  Every bit as it was; nothing else is written, and the arrays do not overlap.
+ * A channel, or some that lie side by side, of a tensor with channels last, out of it or into it (STREAM-M3):
+ * to[i * to_stride + j] = from[i * from_stride + j] for 0 <= i < count and 0 <= j < width.  Every bit as it was; nothing
+ * else is written, and the arrays do not overlap.
  *
- *   count   pixels, rows of a weight: at least 1;  stride  channels, at least 1;  count * stride fits into int32_t
+ *   count    pixels, rows of a weight: at least 1
+ *   width    channels of each, from 1 to the lesser of the strides
+ *   strides  channels of the tensors; count * stride fits into int32_t
  */
-void gg_stream_take_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to);
-void gg_stream_take_float(int32_t count, int32_t stride, const float *from, float *to);
-void gg_stream_put_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to);
-void gg_stream_put_float(int32_t count, int32_t stride, const float *from, float *to);
+void gg_stream_copy_int8(int32_t count, int32_t width, int32_t from_stride, const int8_t *from, int32_t to_stride,
+                         int8_t *to);
+void gg_stream_copy_float(int32_t count, int32_t width, int32_t from_stride, const float *from, int32_t to_stride,
+                          float *to);
 
 /*
  * One channel's bits of a mask, a byte a pixel, 0 or 1 (STREAM-M3).

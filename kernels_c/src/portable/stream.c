@@ -14,33 +14,27 @@ int32_t gg_stream_row(const gg_window_t *map, int32_t row, gg_window_t *of_row) 
 }
 
 /* STREAM-M3 */
-void gg_stream_take_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to) {
+void gg_stream_copy_int8(int32_t count, int32_t width, int32_t from_stride, const int8_t *from, int32_t to_stride,
+                         int8_t *to) {
     for (int32_t i = 0; i < count; ++i) {
-        to[i] = from[i * stride];
+        for (int32_t j = 0; j < width; ++j) {
+            to[i * to_stride + j] = from[i * from_stride + j];
+        }
     }
 }
 
-void gg_stream_take_float(int32_t count, int32_t stride, const float *from, float *to) {
+void gg_stream_copy_float(int32_t count, int32_t width, int32_t from_stride, const float *from, int32_t to_stride,
+                          float *to) {
     for (int32_t i = 0; i < count; ++i) {
-        to[i] = from[i * stride];
-    }
-}
-
-void gg_stream_put_int8(int32_t count, int32_t stride, const int8_t *from, int8_t *to) {
-    for (int32_t i = 0; i < count; ++i) {
-        to[i * stride] = from[i];
-    }
-}
-
-void gg_stream_put_float(int32_t count, int32_t stride, const float *from, float *to) {
-    for (int32_t i = 0; i < count; ++i) {
-        to[i * stride] = from[i];
+        for (int32_t j = 0; j < width; ++j) {
+            to[i * to_stride + j] = from[i * from_stride + j];
+        }
     }
 }
 
 void gg_stream_take_bit(int32_t count, int32_t stride, int32_t channel, const uint8_t *mask, uint8_t *to) {
     mask += channel / 8;
     for (int32_t i = 0; i < count; ++i) {
-        to[i] = (uint8_t)(mask[i * stride] >> channel % 8 & 1);
+        to[i] = (uint8_t)((uint32_t)mask[i * stride] >> (uint32_t)(channel % 8) & 1U);
     }
 }

@@ -17,11 +17,17 @@ from .. import paths
 from ..rules import rule
 from .elf import Elf
 from .errors import BuildError, DoesNotFit
-from .memory_map import LINKER_NAMES
+from .memory_map import LINKER_NAMES, PROJECTED_SRAM
 from .toolchain import BOARD, STRICT, Toolchain, find_toolchain
 
 OVERFLOW = re.compile(r"region [`'](?P<region>\w+)'?:? overflowed by (?P<bytes>\d+) bytes?")
 """Both linkers say so: GNU ld of a region in the end, lld of every section that no longer fits."""
+DEFINITION = re.compile(r"^\w+ \**(gg_\w+)\([^;{]*?\) \{", re.MULTILINE)
+"""The definition of a function that other files can call."""
+SCRIPT, SRAM_LENGTH = "stm32f746.ld", "LENGTH = 240K + 16K"
+"""The linker script, and what it says of the arena's memory."""
+Job = tuple[Path, tuple[str, ...]]
+"""A source, and flags for it alone."""
 
 
 def build(
@@ -31,32 +37,86 @@ def build(
     toolchain: Toolchain | None = None,
     flags: Sequence[str] = (),
     stack_bytes: int | None = None,
+    kernels: str = "portable",
+    projected: bool = False,
 ) -> Elf:
-    """Compile and link ``sources`` with the portable kernels and the firmware into ``target``.
+    """Compile and link ``sources`` with a set of kernels and the firmware into ``target``.
 
-    ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB).
+    ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB);
+    ``kernels`` is ``m7`` or ``portable``, and what scratch the sources bring must be of the same set (ABI-S5);
+    ``projected`` builds for a board with more SRAM than there is (BOARD-M3).
     A listing of what lies where is written beside it, as ``.map``.  Errors: :class:`BuildError` with the compiler's
     first complaint, :class:`DoesNotFit` with the regions that overflow.
     """
     toolchain = toolchain or find_toolchain()
-    firmware, kernels = paths.data("renode") / "firmware", paths.data("kernels_c")
-    headers = [*firmware.glob("*.h"), *kernels.rglob("*.h"), *(h for s in sources for h in s.parent.glob("*.h"))]
+    firmware = paths.data("renode") / "firmware"
     include = f"-I{firmware}"
-    jobs: list[tuple[Path, tuple[str, ...]]] = [(source, (include, *flags)) for source in sources]
-    jobs += [(source, ()) for source in sorted((kernels / "src" / "portable").glob("*.c"))]
-    peculiar = {"memory": ("-fno-builtin",), "startup": (f"-DGG_STACK_BYTES={stack_bytes}",) if stack_bytes else ()}
+    jobs: list[Job] = [(source, (include, *flags)) for source in sources]
+    jobs += kernel_sources(kernels)
+    peculiar = {
+        "memory": ("-fno-builtin",),
+        "startup": (f"-DGG_STACK_BYTES={stack_bytes}",) if stack_bytes else (),
+        "mpu": ("-DGG_PROJECTED",) if projected else (),
+    }
     jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
-    folder = target.parent / "objects"
-    folder.mkdir(parents=True, exist_ok=True)
-    common = hashlib.sha256()
-    for header in sorted(set(headers)):
-        common.update(header.read_bytes())
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder, common.hexdigest()), jobs))
-    _link(toolchain, objects, firmware / "stm32f746.ld", target)
+    objects = _objects(toolchain, jobs, target.parent / "objects")
+    script = _projected_script(firmware / SCRIPT, target) if projected else firmware / SCRIPT
+    _link(toolchain, objects, script, target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
     elf = Elf.read(target)
     target.with_suffix(".map").write_text(listing(elf))
     return elf
+
+
+@rule("BOARD-M3")
+def _projected_script(script: Path, target: Path) -> Path:
+    """The linker script for more SRAM than there is, beside the target."""
+    there, text = target.with_suffix(".ld"), script.read_text()
+    if SRAM_LENGTH not in text:
+        raise BuildError(f"{script.name} does not say {SRAM_LENGTH!r}; change SRAM_LENGTH in board/build.py with it")
+    there.write_text(text.replace(SRAM_LENGTH, f"LENGTH = {PROJECTED_SRAM.size}"))
+    return there
+
+
+def build_kernels(kernels: str, target: Path, toolchain: Toolchain | None = None) -> Elf:
+    """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`."""
+    toolchain = toolchain or find_toolchain()
+    firmware = paths.data("renode") / "firmware"
+    jobs = [*kernel_sources(kernels), (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))]
+    objects = _objects(toolchain, jobs, target.parent / "objects")
+    _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", "-Wl,-e,gg_conv2d_forward")
+    return Elf.read(target)
+
+
+@rule("ABI-S5")
+def kernel_sources(kernels: str) -> list[Job]:
+    """The sources of a set of kernels, with flags of their own.
+
+    A portable function that the set has a better one of is compiled under the name ``gg_portable_...``, which the
+    better one may call; where it does not, the linker drops it.
+    """
+    known = {"portable": (), "m7": ("cortex_m7",)}
+    if kernels not in known:
+        raise BuildError(f"there are no kernels {kernels!r}; use {' or '.join(known)}")
+    root = paths.data("kernels_c") / "src"
+    own = [source for folder in known[kernels] for source in sorted((root / folder).glob("*.c"))]
+    better = {name for source in own for name in DEFINITION.findall(source.read_text())}
+    jobs: list[Job] = [(source, ()) for source in own]
+    for source in sorted((root / "portable").glob("*.c")):
+        shadowed = sorted(better.intersection(DEFINITION.findall(source.read_text())))
+        jobs.append((source, tuple(f"-D{name}=gg_portable_{name.removeprefix('gg_')}" for name in shadowed)))
+    return jobs
+
+
+def _objects(toolchain: Toolchain, jobs: Sequence[Job], folder: Path) -> list[Path]:
+    """Compile what is not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {paths.data("renode") / "firmware", *(source.parent for source, _ in jobs)}
+    headers = {*paths.data("kernels_c").rglob("*.h"), *(header for place in places for header in place.glob("*.h"))}
+    common = hashlib.sha256()
+    for header in sorted(headers):
+        common.update(header.read_bytes())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder, common.hexdigest()), jobs))
 
 
 def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: Path, headers: str) -> Path:
@@ -77,8 +137,8 @@ def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: P
 
 
 @rule("BOARD-M1")
-def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path) -> None:
-    arguments = ["-nostdlib", "-static", "-Wl,--gc-sections", "-Wl,-e,gg_reset", f"-Wl,-T,{script}"]
+def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path, *flags: str) -> None:
+    arguments = ["-nostdlib", "-static", *flags, f"-Wl,-T,{script}"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
     run = toolchain.run(*arguments, *objects, *libraries, "-o", target)
     overflows: dict[str, int] = {}

@@ -63,6 +63,8 @@ class Elf:
     segments: tuple[Segment, ...]
     symbols: Mapping[str, Symbol]
     sections: tuple[Section, ...]
+    compiler: str = ""
+    """What the compilers and the linker left of themselves, or ""."""
 
     @classmethod
     @rule("BOARD-C1")
@@ -101,7 +103,9 @@ class Elf:
             for s in file.iter_sections()
             if s["sh_flags"] & 2 and s["sh_size"]  # SHF_ALLOC
         )
-        return cls(path, file["e_entry"], segments, symbols, sections)
+        comment = file.get_section_by_name(".comment")
+        said = comment.data().decode("utf-8", "replace").split("\0") if comment else []
+        return cls(path, file["e_entry"], segments, symbols, sections, "; ".join(sorted({s for s in said if s})))
 
     def symbol(self, name: str) -> Symbol:
         """Look a symbol up by name."""

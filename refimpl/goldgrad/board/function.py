@@ -152,7 +152,7 @@ class _Call:
         self._a, self._c, self._elf, self._target = arm_const, unicorn_const, elf, target
         mode = unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS
         uc = self._uc = Uc(unicorn_const.UC_ARCH_ARM, mode, arm_const.UC_CPU_ARM_CORTEX_M7)
-        for first, end in _pages(elf):
+        for first, end in pages_of(elf):
             uc.mem_map(first, end - first)
         for segment in elf.segments:
             uc.mem_write(segment.address, segment.data)
@@ -253,7 +253,7 @@ class _Call:
         return False
 
 
-def _pages(elf: Elf) -> list[tuple[int, int]]:
+def pages_of(elf: Elf) -> list[tuple[int, int]]:
     """The pages that sections and segments touch, joined where they meet."""
     spans = [(s.address, s.address + s.size) for s in elf.sections]
     spans += [(s.address, s.address + len(s.data)) for s in elf.segments]

@@ -98,8 +98,8 @@ def measure(board: Board, steps: int = 1, before: Callable[[int], None] | None =
     return measurement(board, counts, steps)
 
 
-def measurement(board: Board, counts: Counter[int], steps: int) -> Measurement:
-    """What ``counts``, gathered over ``steps`` steps, come to."""
+def measurement(board: Board, counts: Counter[int], steps: int, stack: int | None = None) -> Measurement:
+    """What ``counts``, gathered over ``steps`` steps, come to; ``stack`` is its high-water, if that is known better."""
     regions = tuple(
         RegionCount(region.name, region.op, region.layer, counts[i]) for i, region in enumerate(board.program.regions)
     )
@@ -108,7 +108,7 @@ def measurement(board: Board, counts: Counter[int], steps: int) -> Measurement:
         instructions=counts.total() - counts[FIRMWARE],
         regions=regions,
         between=counts[BETWEEN],
-        sram=sram_of(board.elf, board.stack_high_water()),
+        sram=sram_of(board.elf, board.stack_high_water() if stack is None else stack),
         flash=flash_of(board.elf),
         emulator=board.emulator.name,
     )

@@ -28,6 +28,8 @@ FLASH_AXI = Bank("flash on the AXI bus", 0x0800_0000, 1 << 20)
 """The same bytes where programmers write them."""
 DTCM = Bank("DTCM", 0x2000_0000, 64 << 10)
 SRAM = Bank("SRAM1 and SRAM2", 0x2001_0000, 256 << 10)
+PROJECTED_SRAM = Bank("SRAM of no real board", SRAM.start, 8 << 20)
+"""Where SRAM1 and SRAM2 are, and larger: for steps that do not fit (BOARD-M3)."""
 RAM = Bank("RAM", DTCM.start, DTCM.size + SRAM.size)
 BELOW_STACK = Bank("what lies below the stack", RAM.start - (64 << 10), 64 << 10)
 """Out of bounds: a stack that overflows gets here."""

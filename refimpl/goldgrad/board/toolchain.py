@@ -57,8 +57,9 @@ class Toolchain:
     @property
     def flags(self) -> tuple[str, ...]:
         """Every flag that decides what code it makes, without places."""
-        given = (*self.compiler.command[1:], *compilers().FLAGS, *BOARD)
-        return tuple(flag for flag in given if flag.startswith("-") and not flag.startswith("-I") and flag != "-m")
+        module, command = compilers(), self.compiler.command
+        own = command[len(module.ZIG) :] if command[: len(module.ZIG)] == module.ZIG else command[1:]
+        return tuple(flag for flag in (*own, *module.FLAGS, *BOARD) if not flag.startswith("-I"))
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Compile or link."""

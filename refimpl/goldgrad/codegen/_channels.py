@@ -1,12 +1,13 @@
-"""A streamed backward block in C: a loop over channels (specs/streaming.md)."""
+"""A streamed backward block in C: a loop over channels, or groups of them (specs/streaming.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
 
-from ..composites.channels import Cut, Part, Piece, Slicing
+from ..composites.channels import BYTE, Cut, Part, Piece, Slicing
 from ..graph import Node
+from ..kernels import KernelCall, describe
 from ..ops import Type
 from ..rules import rule
 from ._memory import Memory
@@ -27,10 +28,18 @@ def channels(memory: Memory, node: Node) -> Iterator[str]:
     yield from writer.slots()
     for spelled in lists.values():
         yield f"    int32_t at_{spelled} = 0;"
-    yield f"    for (int32_t c = 0; c < {writer.slicing.channels}; ++c) {{"
+    group = writer.slicing.group
+    step = "++c" if group == 1 else f"c += {group}"
+    yield f"    for (int32_t c = 0; c < {writer.slicing.channels}; {step}) {{"
     for name, spelled in lists.items():
         kept = memory.graph[name].type.shape[0]
-        yield f"        const int32_t in_{spelled} = at_{spelled} < {kept} && {spelled}[at_{spelled}] == c;"
+        if group == 1:
+            yield f"        const int32_t in_{spelled} = at_{spelled} < {kept} && {spelled}[at_{spelled}] == c;"
+        else:
+            yield f"        int32_t end_{spelled} = at_{spelled};"
+            yield f"        while (end_{spelled} < {kept} && {spelled}[end_{spelled}] < c + {group}) {{"
+            yield f"            ++end_{spelled};"
+            yield "        }"
     for i, part in enumerate(writer.slicing.parts):
         yield from comment(memory.brief(part.node), " " * 8)
         if part.only is None:
@@ -40,8 +49,14 @@ def channels(memory: Memory, node: Node) -> Iterator[str]:
             yield from writer.part(i, part, INNER)
             yield "        }"
     for spelled in lists.values():
-        yield f"        at_{spelled} += in_{spelled};"
+        yield f"        at_{spelled} += in_{spelled};" if group == 1 else f"        at_{spelled} = end_{spelled};"
     yield "    }"
+
+
+def channel_calls(memory: Memory, node: Node) -> Iterator[KernelCall]:
+    """Every kernel that a node calls, for one channel."""
+    for function, types, attributes in _Writer(memory, node).calls():
+        yield describe(function, types, attributes)
 
 
 class _Writer:
@@ -112,23 +127,33 @@ class _Writer:
         slot = self._slot(i, piece)
         if slot is None or piece.tensor in self.slicing.inner:
             return
-        if piece.name == "w" and part.instead is not None:
-            listed = self.memory.names[str(part.instead.listed)]
+        instead = part.instead if piece.name == "w" else None
+        if instead is not None and self.slicing.group == 1:
+            listed = self.memory.names[str(instead.listed)]
             yield f"{indent}if (in_{listed}) {{"
-            yield f"{indent}    {self._copied(part.instead, slot)}"
+            yield f"{indent}    {self._copied(instead, slot)}"
             yield f"{indent}}} else {{"
             yield f"{indent}    {self._copied(piece, slot)}"
             yield f"{indent}}}"
-        else:
-            yield f"{indent}{self._copied(piece, slot)}"
+            return
+        yield f"{indent}{self._copied(piece, slot)}"
+        if instead is not None:
+            listed, type_ = self.memory.names[str(instead.listed)], self.tensors[instead.tensor].type
+            source = f"{type_.shape[-1]}, {self.memory[instead.tensor]} + k"
+            home = f"{self.slicing.group}, {slot} + {listed}[k] - c"
+            yield f"{indent}for (int32_t k = at_{listed}; k < end_{listed}; ++k) {{"
+            yield f"{indent}    gg_stream_copy_int8({prod(type_.shape[:-1])}, 1, {source}, {home});"
+            yield f"{indent}}}"
 
     def _copied(self, piece: Piece, slot: str) -> str:
         type_, tensor = self.tensors[piece.tensor].type, self.memory[piece.tensor]
-        count, stride = prod(type_.shape[:-1]), type_.shape[-1]
-        if piece.cut is Cut.BIT:
+        count, stride, width = prod(type_.shape[:-1]), type_.shape[-1], self.slicing.width(piece)
+        if piece.cut is Cut.BIT and self.slicing.group == 1:
             return f"gg_stream_take_bit({count}, {stride}, c, {tensor}, {slot});"
+        first = f"c / {BYTE}" if piece.cut is Cut.BIT else self._index(piece)
         source, home = (f"(int8_t *){name}" if type_.dtype == "uint8" else name for name in (tensor, slot))
-        return f"gg_stream_take_{_width(type_)}({count}, {stride}, {source} + {self._index(piece)}, {home});"
+        kind = _element(type_)
+        return f"gg_stream_copy_{kind}({count}, {width}, {stride}, {source} + {first}, {width}, {home});"
 
     def _operand(self, i: int, part: Part, piece: Piece) -> str:
         slot = self._slot(i, piece)
@@ -153,10 +178,10 @@ class _Writer:
         if slot is None or piece.tensor in self.slicing.inner:
             return
         type_ = self.tensors[piece.tensor].type
-        count, stride = prod(type_.shape[:-1]), type_.shape[-1]
-        home = f"{self.memory[piece.tensor]} + {self._index(piece)}"
-        yield f"{indent}gg_stream_put_{_width(type_)}({count}, {stride}, {slot}, {home});"
+        count, stride, width = prod(type_.shape[:-1]), type_.shape[-1], self.slicing.width(piece)
+        home = f"{stride}, {self.memory[piece.tensor]} + {self._index(piece)}"
+        yield f"{indent}gg_stream_copy_{_element(type_)}({count}, {width}, {width}, {slot}, {home});"
 
 
-def _width(type_: Type) -> str:
+def _element(type_: Type) -> str:
     return "float" if CTYPES[type_.dtype] == "float" else "int8"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 
-from ..composites.rows import Schedule
+from ..composites.rows import Schedule, span
 from ..errors import GoldgradError
 from ..graph import Node
+from ..kernels import KernelCall, describe
 from ..ops import Type
 from ..rules import rule
 from ._memory import Memory
@@ -55,6 +57,24 @@ def rows(memory: Memory, node: Node) -> Iterator[str]:
     yield "            break;"
     yield "        }"
     yield "    }"
+
+
+def row_calls(memory: Memory, node: Node) -> Iterator[KernelCall]:
+    """Every kernel that a node calls, for each row that differs from others in what it meets of the map."""
+    writer = _Writer(memory, node)
+    for i, part in enumerate(node.body):
+        call = describe(part.function, writer.types(i), part.attributes)
+        window = writer.schedule.windows[i]
+        if window is None or call.struct is None:
+            yield call
+            continue
+        whole = call.struct.fields["window"]
+        assert isinstance(whole, Mapping)
+        spans = [span(window, 0, row, row + 1) for row in range(window.out_hw[0])]
+        for met, above in sorted({(end - first, above) for first, end, above, _ in spans}):
+            fields = {**call.struct.fields, "window": {**whole, "in_h": met, "out_h": 1, "pad_top": above}}
+            params = replace(call.struct, fields=fields)
+            yield replace(call, arguments=tuple(params if a is call.struct else a for a in call.arguments))
 
 
 @rule("PROG-S3")

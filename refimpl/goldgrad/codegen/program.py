@@ -17,9 +17,9 @@ from ..ops import Type
 from ..rules import rule
 from ..sparse import split_weights
 from ..training import Session
-from ._channels import channels
+from ._channels import channel_calls, channels
 from ._memory import Memory
-from ._rows import rows
+from ._rows import row_calls, rows
 from ._text import array, called, comment, header_of, initializer, params_of
 
 KINDS = {"input": "GG_INPUT", "rate": "GG_RATE"}
@@ -46,12 +46,17 @@ class _Program:
         self.scratch = max(map(scratch_of, self._calls()), default=0)
 
     def _calls(self) -> Iterator[KernelCall]:
-        """Every kernel that is called, as for whole tensors: parts of them want no more scratch."""
+        """Every kernel that is called, with the sizes that it is called with."""
         for node in self.graph.nodes:
-            scope = self.graph.inside(node).tensors if node.body else self.graph.tensors
-            for part in node.body or (node,):
-                types = _types(part, lambda name, scope=scope: scope[name].type)  # type: ignore[misc]
-                yield describe(part.function, types, part.attributes)
+            if node.function == "composite.rows":
+                yield from row_calls(self.memory, node)
+            elif node.function == "composite.channels":
+                yield from channel_calls(self.memory, node)
+            else:
+                scope = self.graph.inside(node).tensors if node.body else self.graph.tensors
+                for part in node.body or (node,):
+                    types = _types(part, lambda name, scope=scope: scope[name].type)  # type: ignore[misc]
+                    yield describe(part.function, types, part.attributes)
 
     def lines(self) -> Iterator[str]:
         """The whole file."""

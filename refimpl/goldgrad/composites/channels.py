@@ -1,8 +1,10 @@
-"""Streamed backward blocks: channel by channel of the wide gradients.
+"""Streamed backward blocks: channel by channel of the wide gradients, or group by group of channels.
 
 Every part of the body is run for channel 0, then for channel 1, and so on; of the tensors that the channel runs through
 only the channel's *slice* exists at a time: a plane of a map, a row of a weight's gradient, one element of a bias's.
 What a function does with one channel is in :data:`CUTS`: along which axis the channel cuts each operand and result.
+With the attribute ``group`` it is as many channels at a time: kernels then have something to work on side by side, and
+read what all channels have in common once a group.
 The gradient that all channels contribute to (dx of the expanding convolution) is a chain over output channels, so that
 channel by channel continues it in its own order.
 """
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
-from ..errors import require
+from ..errors import require, show
 from ..graph import Graph, Node, Tensor
 from ..numerics import Array
 from ..ops import Type
@@ -69,6 +71,8 @@ UPDATES = ("sgd_update_weight.update", "sgd_update_weight_master.update", "sgd_u
 """Updates whose elements each stand alone; those of sgd_update_weight_stochastic draw by their place in the weight."""
 COMPACT = frozenset(("x", "dw0", "dw", *_STATE))
 """Of a depthwise vjp_w or update: what holds the channels of the operand ``channels`` only, where that is given."""
+BYTE = 8
+"""Channels in a byte of a mask: groups are whole bytes."""
 POISON = 0xFF
 
 
@@ -126,6 +130,8 @@ class Slicing:
 
     def __init__(self, graph: Graph, node: Node) -> None:
         self.tensors = graph.inside(node).tensors
+        self.group: int = node.attributes.get("group", 1)
+        """How many channels run at a time."""
         self.inner = {tensor.name for tensor in node.inner}
         self.maker = {name: i for i, part in enumerate(node.body) for name in part.results}
         self.parts: list[Part] = []
@@ -170,19 +176,36 @@ class Slicing:
                 counts.add(self.tensors[piece.tensor].type.shape[0 if piece.cut is FIRST else -1])
         return counts.pop() if len(counts) == 1 else 0
 
+    def takes(self, group: int) -> bool:
+        """Whether the block can run so many channels at a time: all groups are alike.
+
+        A part that is run for some channels only takes one at a time; a weight of which some channels are elsewhere is
+        put together in a copy.
+        """
+        if group == 1:
+            return True
+        mixed = any(part.instead is not None for part in self.parts)
+        alone = any(part.only is not None for part in self.parts)
+        return not alone and self.channels % group == 0 and (group < self.channels or not mixed)
+
+    def width(self, piece: Piece) -> int:
+        """Elements of the axis that is cut that one group takes; of a mask bytes."""
+        return -(-self.group // BYTE) if piece.cut is BIT else self.group
+
     def slice_type(self, piece: Piece) -> Type:
-        """The type of one channel of a tensor, with its axis kept."""
+        """The type of one group of channels of a tensor, with its axis kept."""
         type_ = self.tensors[piece.tensor].type
         if piece.cut is FIRST:
-            return Type((1, *type_.shape[1:]), type_.dtype)
+            return Type((self.width(piece), *type_.shape[1:]), type_.dtype)
         if piece.cut in (LAST, BIT):
-            return Type((*type_.shape[:-1], 1), type_.dtype)
+            return Type((*type_.shape[:-1], self.width(piece)), type_.dtype)
         return type_
 
     def is_copied(self, piece: Piece) -> bool:
         """Whether a channel of a tensor outside is copied: its elements do not lie side by side there."""
-        apart = piece.cut is BIT or (piece.cut is LAST and self.tensors[piece.tensor].type.shape[-1] > 1)
-        return apart and piece.tensor not in self.inner
+        apart = piece.cut in (LAST, BIT) and self.tensors[piece.tensor].type.shape[-1] > self.width(piece)
+        one_bit = piece.cut is BIT and self.group == 1
+        return (apart or one_bit) and piece.tensor not in self.inner
 
     def key(self, part: int, piece: Piece) -> tuple[int, str] | str:
         """What the layout calls an operand or result of a part: an inner tensor has one place, a copy one a part."""
@@ -255,7 +278,15 @@ class Slicing:
 @rule("STREAM-C4")
 def check(graph: Graph, node: Node, where: str) -> None:
     """Raise unless every part has channels that stand alone, all equally many, and passes them on one by one."""
-    require(not node.attributes, "STREAM-C4", f"{where} has the attributes {dict(node.attributes)}", "give none")
+    unknown = sorted(set(node.attributes) - {"group"})
+    require(not unknown, "STREAM-C4", f"{where} has the attributes {unknown}", "give group or none")
+    group = node.attributes.get("group", 1)
+    require(
+        type(group) is int and (group == 1 or (group > 0 and group % BYTE == 0)),
+        "STREAM-C4",
+        f"{where} runs {show(group)} channels at a time",
+        f"give group 1 or a multiple of {BYTE}",
+    )
     slicing = Slicing(graph, node)
     for part in slicing.parts:
         require(
@@ -273,6 +304,12 @@ def check(graph: Graph, node: Node, where: str) -> None:
                 "leave the part out of the body",
             )
     require(slicing.channels > 0, "STREAM-C4", f"{where} has parts with different channels", "part them")
+    require(
+        slicing.takes(group),
+        "STREAM-C4",
+        f"{where} runs {group} of {slicing.channels} channels at a time",
+        "let groups divide the channels, and run a block one by one in which a depthwise weight trains in part",
+    )
 
 
 def _one_sample(slicing: Slicing, piece: Piece) -> bool:
@@ -321,8 +358,8 @@ class Streaming:
 
     @rule("STREAM-S4", "STREAM-F1")
     def run(self) -> None:
-        """Every part for every channel, channels ascending."""
-        for c in range(self.slicing.channels):
+        """Every part for every group of channels, channels ascending."""
+        for c in range(0, self.slicing.channels, self.slicing.group):
             for i, part in enumerate(self.slicing.parts):
                 if part.only is None or c in self.position[part.only]:
                     self._compute(i, part, c)
@@ -343,7 +380,7 @@ class Streaming:
         for piece in part.results:
             if piece.name in self.slices[i] and piece.tensor in self.arrays:
                 k = self._index(piece, c)
-                self.arrays[piece.tensor][..., k : k + 1] = homes[piece.name]
+                self.arrays[piece.tensor][..., k : k + self.slicing.group] = homes[piece.name]
 
     def _keep(self, part: Part, c: int) -> None:
         """A channel that does not train: what is the same dense weight's next value keeps its bits."""
@@ -357,16 +394,27 @@ class Streaming:
 
     def _read(self, i: int, part: Part, piece: Piece, c: int) -> Array:
         """What the function is given for an operand; copied into scratch first, if need be."""
-        copy = self.slices[i].get(piece.name)
+        copy, group = self.slices[i].get(piece.name), self.slicing.group
         if copy is not None and piece.tensor not in self.arrays:
             return copy
-        where = piece
-        if piece.name == "w" and part.instead is not None and c in self.position[part.instead.listed or ""]:
-            where = part.instead
-        array, k = self.arrays[where.tensor], self._index(where, c)
+        array, k = self.arrays[piece.tensor], self._index(piece, c)
+        instead = part.instead if piece.name == "w" else None
+        position = self.position[instead.listed or ""] if instead is not None else {}
         if copy is None:
-            return array[k : k + 1] if piece.cut is FIRST else array
-        copy[...] = array[..., k // 8 : k // 8 + 1] >> k % 8 & 1 if piece.cut is BIT else array[..., k : k + 1]
+            if instead is not None and c in position:
+                return self.arrays[instead.tensor]
+            return array[k : k + group] if piece.cut is FIRST else array
+        if piece.cut is BIT:
+            first = k // BYTE
+            copy[...] = array[..., first : first + self.slicing.width(piece)]
+            if group == 1:
+                copy[...] = copy >> k % BYTE & 1
+            return copy
+        copy[...] = array[..., k : k + group]
+        if instead is not None:
+            for j in range(group):
+                if c + j in position:
+                    copy[..., j] = self.arrays[instead.tensor][..., position[c + j]]
         return copy
 
     def _home(self, i: int, piece: Piece, c: int) -> Array:
@@ -374,7 +422,7 @@ class Streaming:
         if piece.name in self.slices[i]:
             return self.slices[i][piece.name]
         array, k = self.arrays[piece.tensor], self._index(piece, c)
-        return array[k : k + 1] if piece.cut is FIRST else array
+        return array[k : k + self.slicing.group] if piece.cut is FIRST else array
 
 
 def execute(

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..numerics import Array
+from ..numerics import F32, F64, INT32_MAX, Array, codes_in_reach
 from ..ops import Alias, Function, Type
 from .case import Case
-from .compare import Mismatch, difference, rules_of
+from .compare import Mismatch, difference, rules_of, ulps
+from .dot import PRODUCTS, judgement, leaning, sums
 from .linear import LINEAR, exact
 from .memory import POISONS, Block
-from .providers import Provider
+from .providers import NotProvided, Provider, lacking
 
 
 class Fault(Exception):  # noqa: N818  (the provider's, not ours)
@@ -36,18 +37,30 @@ class Property:
     applies: Callable[[Function], bool]
     needs: tuple[str, ...] = ()
     """Arrays that a case must have besides its operands (a tangent, a slice); ``strategies.PREPARE`` draws them."""
+    only: str = ""
+    """The class of numerics that asks for it, exact or dot, where only one does (NUM-N14, NUM-N15)."""
 
+    def asked(self, entry: Function, klass: str) -> bool:
+        """Whether a class asks it of a function; class dot is about those alone whose page allows it."""
+        return not self.only or self.only == (klass if entry.name in DOT else "exact")
+
+
+DOT = frozenset({*PRODUCTS, "softmax_cross_entropy.forward", "softmax_cross_entropy.from_probabilities"})
+"""Functions whose page allows sums in any order, within a bound."""
 
 PROPERTIES: dict[str, Property] = {}
 
 
 def entered(
-    letters: str, applies: Callable[[Function], bool] = lambda entry: True, needs: tuple[str, ...] = ()
+    letters: str,
+    applies: Callable[[Function], bool] = lambda entry: True,
+    needs: tuple[str, ...] = (),
+    only: str = "",
 ) -> Callable[[Callable[[Case, Provider], None]], Callable[[Case, Provider], None]]:
     """Enter a check into :data:`PROPERTIES` under its name."""
 
     def enter(check: Callable[[Case, Provider], None]) -> Callable[[Case, Provider], None]:
-        PROPERTIES[check.__name__] = Property(check.__name__, letters, check, applies, needs)
+        PROPERTIES[check.__name__] = Property(check.__name__, letters, check, applies, needs, only)
         return check
 
     return enter
@@ -117,6 +130,7 @@ def execute(
     ``unwanted`` results are None; ``aliases`` put results where operands are, the rest of the memory is separate.
     """
     entry, kinds = case.entry, dict(zip(case.entry.outputs, case.types, strict=True))
+    unwanted |= lacking(provider, case.function)
     homes = {alias.output: alias.input for alias in aliases}
     inputs: dict[str, Block] = {}
     for name, array in case.operands.items():
@@ -141,6 +155,8 @@ def execute(
     operands = [None if array is None else inputs[name].view(Type.of(array)) for name, array in case.operands.items()]
     try:
         provider.run(case.function, operands, [results.get(name) for name in entry.outputs], scratch, case.attributes)
+    except NotProvided:
+        raise
     except Exception as error:
         raise Fault(f"{provider.name} raised {type(error).__name__}: {error}") from error
     return run
@@ -166,7 +182,7 @@ def _refuse(faults: Iterator[str]) -> None:
         raise Fault(fault)
 
 
-@entered("SN")
+@entered("SN", only="exact")
 def bits(case: Case, provider: Provider) -> None:
     """The results equal the reference's in every bit."""
     expected = dict(zip(case.entry.outputs, case.reference(), strict=True))
@@ -212,7 +228,7 @@ def determinism(case: Case, provider: Provider) -> None:
         )
 
 
-@entered("SF", applies=lambda entry: bool(entry.optional))
+@entered("SF", applies=lambda entry: bool(entry.optional), only="exact")
 def optional(case: Case, provider: Provider) -> None:
     """A result that nobody wants changes no other; where a chain starts, nothing is +0."""
     entry = case.entry
@@ -243,7 +259,7 @@ def _batched(entry: Function) -> frozenset[str]:
     return BATCHED.intersection(entry.inputs) | ({"q", "target"} if "target" in entry.inputs else set())
 
 
-@entered("S", applies=lambda entry: bool(_batched(entry)))
+@entered("S", applies=lambda entry: bool(_batched(entry)), only="exact")
 def samples(case: Case, provider: Provider) -> None:
     """A batch gives what its samples give one after another; where they are summed, the chain goes on (TRAIN-S5)."""
     names = _batched(case.entry)
@@ -339,7 +355,7 @@ def _can_be_sliced(entry: Function) -> bool:
     return {"g", "x", "dw0"} <= set(entry.inputs)
 
 
-@entered("SF", applies=_can_be_sliced, needs=("channels", "w", "q", "lr"))
+@entered("SF", applies=_can_be_sliced, needs=("channels", "w", "q", "lr"), only="exact")
 def sparse(case: Case, provider: Provider) -> None:
     """Saving, differentiating and updating a slice equals the dense update where the slice is, and no change elsewhere.
 
@@ -372,3 +388,94 @@ def _step(provider: Provider, w: Array, dw: Array, q: Array, lr: Array, channels
 def _through(case: Case, provider: Provider) -> tuple[Array, ...]:
     """The results of a function besides the one under test."""
     return tuple(execute(case, provider).results.values()) if provider.provides(case.function) else case.reference()
+
+
+def _is_dot(entry: Function) -> bool:
+    return entry.name in DOT
+
+
+@entered("SN", applies=_is_dot, only="dot")
+def bound(case: Case, provider: Provider) -> None:
+    """Each element by itself is as near to the exact value as float32 in any order brings it (NUM-N15, SCE-N1)."""
+    got = execute(case, provider).results
+    for name, (value, allowed) in judgement(case).items():
+        if name not in got:
+            continue
+        with np.errstate(all="ignore"):
+            error = np.abs(got[name].astype(np.float64) - value)
+            wrong = ~(error <= allowed) & np.isfinite(allowed)
+        if wrong.any():
+            raise Fault(_too_far(name, value, allowed, got[name], error, wrong))
+
+
+def _too_far(name: str, value: F64, allowed: F64, got: Array, error: F64, wrong: Array) -> str:
+    """The first element that is out of bounds, in decimal and hex, and how far out."""
+    where = tuple(int(i) for i in np.argwhere(wrong)[0])
+    nearest = np.float32(value[where])
+    steps = "" if np.isnan(got[where]) else f"  {ulps(nearest, np.float32(got[where]))} ulps"
+    times = error[where] / allowed[where] if allowed[where] else np.inf
+    return "\n".join(
+        [
+            f"{np.count_nonzero(wrong)} of {wrong.size} elements of {name} out of bounds, first at {list(where)}",
+            f"exact {value[where]:.9g}, as float32 {nearest!s:<15} 0x{nearest.view(np.uint32):08x}",
+            f"got   {got[where]!s:<15} 0x{np.float32(got[where]).view(np.uint32):08x}{steps}",
+            f"|error| {error[where]:.4g}, bound {allowed[where]:.4g}: {times:.3g} times as far as it may be",
+        ]
+    )
+
+
+def _rounds_each_apart(entry: Function) -> bool:
+    """Whether elements share no rounding; a mean's share is one number for all of its window."""
+    return entry.name in PRODUCTS and entry.name != "avg_pool2d.vjp_x"
+
+
+@entered("N", applies=_rounds_each_apart, only="dot")
+def bias(case: Case, provider: Provider) -> None:
+    """Errors lie to either side alike: a kernel that rounds down, or toward zero, is within bounds and still wrong."""
+    (got,) = execute(case, provider).results.values()
+    found = leaning(sums(case), got)
+    if found:
+        side, share, count = found
+        raise Fault(f"{share:.0%} of {count} errors lean {side}: it does not round to nearest")
+
+
+def _has_update(entry: Function) -> bool:
+    return {"g", "dw0"} <= set(entry.inputs) or entry.name == "bias_gradient.forward"
+
+
+@entered("SN", applies=_has_update, needs=("w", "q", "lr"), only="dot")
+def update(case: Case, provider: Provider) -> None:
+    """What the gradient is applied to gets a code that the ends of its bound give, or one between (NUM-N16)."""
+    found = sums(case)
+    (gradient,) = execute(case, provider).results.values()
+    updated = _updated(case, gradient, provider)
+    ends = [_updated(case, _outward(found.value, sign * found.bound), None) for sign in (-1.0, 1.0)]
+    wrong = ~codes_in_reach(updated, *ends) & np.isfinite(found.bound)
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        count = np.count_nonzero(wrong)
+        raise Fault(
+            f"{count} of {wrong.size} codes after an update are out of reach, first at {list(where)}\n"
+            f"gradient {gradient[where]}, exactly {found.value[where]:.9g} within {found.bound[where]:.4g}\n"
+            f"before {case.extra['w'][where]}, after {updated[where]}, may be {ends[0][where]} to {ends[1][where]}"
+        )
+
+
+def _outward(value: F64, by: F64) -> F32:
+    """``value + by`` in float32, rounded away from ``value``; any number where the bound is infinite."""
+    with np.errstate(all="ignore"):
+        end = np.where(np.isfinite(by), value + by, 0.0)
+        near = end.astype(np.float32)
+        further = np.nextafter(near, np.where(by > 0, np.inf, -np.inf).astype(np.float32))
+        return np.where((near < end) == (by > 0), further, near)
+
+
+def _updated(case: Case, gradient: Array, provider: Provider | None) -> Array:
+    """The parameter after a step; by the reference where nobody else is asked."""
+    w, q, lr = (case.extra[name] for name in ("w", "q", "lr"))
+    if case.function == "bias_gradient.forward":
+        limit = np.full(w.shape, INT32_MAX, np.int32)
+        step = Case("sgd_update_bias.update", (w, gradient, q, limit, lr))
+    else:
+        step = Case("sgd_update_weight.update", (w, gradient, q, lr))
+    return (_through(step, provider) if provider else step.reference())[0]

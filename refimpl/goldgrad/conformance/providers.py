@@ -14,6 +14,14 @@ Scratch = Callable[[int], Array]
 """Gives scratch memory of a size in bytes, aligned to 8 (ABI-C1, ABI-M1)."""
 
 
+class NotProvided(Exception):  # noqa: N818  (says something of the provider, and is no error)
+    """Raised by :meth:`Provider.run`: the provider has the function, but does not take this case.
+
+    A kernel for 1 x 1 convolutions, or one without a start operand, says so; such a case counts neither for nor
+    against it.
+    """
+
+
 class Provider(Protocol):
     """An implementation of some functions of the operator table."""
 
@@ -36,7 +44,21 @@ class Provider(Protocol):
         allows it.  ``scratch(size)`` gives scratch memory of exactly that size, poisoned.  Every array is a C-ordered
         view of a :class:`~goldgrad.conformance.memory.Block`, so a provider with memory of its own can copy the
         whole block to the device and back (``array.base``), guards included.
+
+        :class:`NotProvided` for a case that it does not take; any other exception is a finding.
         """
+
+
+def lacking(provider: Provider, function: str) -> frozenset[str]:
+    """Names of optional operands and results that the provider's function does not have (``provider.lacks``)."""
+    lacks: Callable[[str], frozenset[str]] | None = getattr(provider, "lacks", None)
+    return lacks(function) if lacks else frozenset()
+
+
+def keeping_to(provider: Provider, function: str) -> Mapping[str, Sequence[int]]:
+    """What shapes its function is made for (``provider.only``): see ``strategies.ONLY``."""
+    only: Callable[[str], Mapping[str, Sequence[int]]] | None = getattr(provider, "only", None)
+    return only(function) if only else {}
 
 
 class CKernels:

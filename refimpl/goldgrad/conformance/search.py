@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from hypothesis import Phase, given, settings
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
 from ..errors import ConstraintError
+from ..ops._split_weight import merge
 from . import cases as _cases  # noqa: F401  (fills CASES)
 from .case import Case
 from .compare import Mismatch
 from .minimise import minimise
 from .properties import verify
-from .providers import Provider
-from .strategies import CASES, PREPARE, cases
+from .providers import NotProvided, Provider, keeping_to, lacking
+from .strategies import CASES, ONLY, PREPARE, cases
+
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What came of looking."""
+
+    cases: int
+    """Cases that were checked, those of shrinking included."""
+    found: Mismatch | None
+    """The plainest failure, or None."""
+    is_flaky: bool = False
+    """Whether the failure did not come every time."""
 
 
 def strategy(name: str, function: str) -> SearchStrategy[Case]:
@@ -28,6 +48,22 @@ def search(
 
     ``examples`` is how many, ``same`` whether to draw the same ones each time; else hypothesis' profile says it.
     """
+    return explore(name, function, provider, examples, same).found
+
+
+def explore(
+    name: str,
+    function: str,
+    provider: Provider,
+    examples: int | None = None,
+    same: bool | None = None,
+    patience: float = 60.0,
+) -> Exploration:
+    """Check a property on many cases, and count them.
+
+    Cases that the provider does not take are left out, after what it lacks has been taken from them.  ``patience`` is
+    how many seconds shrinking may go on: a case that hangs takes some itself.
+    """
     current = settings()
     profile = settings(
         current,
@@ -36,18 +72,60 @@ def search(
         database=None,
         report_multiple_bugs=False,
         phases=(Phase.generate, Phase.shrink),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
     )
+    lacks = lacking(provider, function)
+    known: dict[str, Mismatch] = {}
+    count, until = 0, 0.0
 
     @profile
     @given(strategy(name, function))
-    def holds(case: Case) -> None:
-        verify(name, case, provider)
+    def holds(drawn: Case) -> None:
+        nonlocal count, until
+        case = without(drawn, lacks)
+        if known:
+            text = case.text()
+            if text in known:
+                raise known[text]
+            if monotonic() > until:
+                return
+        try:
+            case.types  # noqa: B018  (what was taken away may be what made it legal)
+            verify(name, case, provider)
+            count += 1
+        except (ConstraintError, NotProvided):
+            reject()
+        except Mismatch as mismatch:
+            count += 1
+            if not known:
+                until = monotonic() + patience
+            known[case.text()] = mismatch
+            raise
 
+    token = ONLY.set(keeping_to(provider, function))
     try:
         holds()
     except Mismatch as found:
-        return minimise(found, lambda case: failure(name, case, provider))
-    return None
+        plain = minimise(found, lambda case: failure(name, case, provider), min(5.0, patience))
+        return Exploration(count, plain)
+    except Flaky:
+        return Exploration(count, next(iter(known.values())), is_flaky=True)
+    except Unsatisfiable:
+        pass
+    finally:
+        ONLY.reset(token)
+    return Exploration(count, None)
+
+
+def without(case: Case, lacks: frozenset[str]) -> Case:
+    """The case with nothing in the optional operands ``lacks``, and a split weight made whole."""
+    dropped = {name: None for name in lacks if case.operands.get(name) is not None}
+    if "trained" in dropped:
+        whole = merge(*(case.operands[each] for each in ("w", "trained", "channels")))  # type: ignore[arg-type]
+        return case.having(**{**dropped, "w": whole, "trained": None, "channels": None})
+    return case.having(**dropped) if dropped else case
 
 
 def failure(name: str, case: Case, provider: Provider) -> Mismatch | None:
@@ -55,7 +133,7 @@ def failure(name: str, case: Case, provider: Provider) -> Mismatch | None:
     try:
         case.reference()
         verify(name, case, provider)
-    except ConstraintError:
+    except (ConstraintError, NotProvided):
         return None
     except Mismatch as mismatch:
         return mismatch

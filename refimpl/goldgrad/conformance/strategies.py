@@ -10,7 +10,8 @@ the first and the last of several choices more often than the others, so these a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -65,6 +66,10 @@ def cases_of(function: str) -> Callable[[Drawn], Drawn]:
     return enter
 
 
+ONLY: ContextVar[Mapping[str, Sequence[int]]] = ContextVar("ONLY", default={})  # noqa: B039  (never changed in place)
+"""What drawings keep to, for a provider that is made for it: lists of kernel, stride, pad, dilation, size (of a map,
+along an axis), channels (of every kind) and batch."""
+
 Prepared = Callable[[Drawn], st.SearchStrategy[Case]]
 PREPARE: dict[str, Prepared] = {}
 """How the cases of a property are drawn that needs more than operands."""
@@ -82,6 +87,7 @@ class Draw:
     def __init__(self, draw: st.DrawFn, flavour: Flavour) -> None:
         self._draw = draw
         self.flavour = flavour
+        self.only = ONLY.get()
         self.random = np.random.default_rng(draw(st.integers(0, 2**16)))
 
     def whole(self, least: int, most: int) -> int:
@@ -100,10 +106,12 @@ class Draw:
 
     def batch(self) -> int:
         """Samples: mostly one."""
-        return self.of((1, 1, 1, 2, 3))
+        return self.of(self.only.get("batch", (1, 1, 1, 2, 3)))
 
     def count(self, most: int) -> int:
         """A number of channels up to ``most``: few, around a multiple of 8, or as many as there may be."""
+        if "channels" in self.only:
+            return self.of([n for n in self.only["channels"] if n <= most] or [min(self.only["channels"])])
         kind = self.of(("few", "few", "few", "few", "byte", "byte", "many"))
         if kind == "few":
             return self.whole(1, min(most, 6))
@@ -135,9 +143,12 @@ class Draw:
 
     def _axis(self) -> tuple[int, int, int, int, int, int]:
         """Size, kernel, stride, padding before and after, dilation: at least one output."""
-        size, kernel = self.whole(1, 9), self.of((1, 1, 2, 3, 3, 4, 5, 7))
-        stride, dilation = self.of((1, 1, 1, 2, 3, 5)), self.of((1, 1, 1, 2, 3))
-        before, after = self.of((0, 0, 1, 2, 3, 7)), self.of((0, 0, 1, 2, 3))
+        only = self.only
+        size = self.of(only["size"]) if "size" in only else self.whole(1, 9)
+        kernel = self.of(only.get("kernel", (1, 1, 2, 3, 3, 4, 5, 7)))
+        stride = self.of(only.get("stride", (1, 1, 1, 2, 3, 5)))
+        dilation = self.of(only.get("dilation", (1, 1, 1, 2, 3)))
+        before, after = self.of(only.get("pad", (0, 0, 1, 2, 3, 7))), self.of(only.get("pad", (0, 0, 1, 2, 3)))
         lacking = (kernel - 1) * dilation + 1 - (size + before + after)
         if lacking > 0:
             share = self.whole(0, lacking)
@@ -341,3 +352,31 @@ def _with_slice(drawn: Drawn) -> st.SearchStrategy[Case]:
 
 
 PREPARE["sparse"] = _with_slice
+
+
+def _real(drawn: Drawn) -> st.SearchStrategy[Case]:
+    """Cases whose floats neither overflow nor underflow."""
+    return cases(drawn, Flavour.REAL)
+
+
+PREPARE["bias"] = _real
+
+
+def _with_parameter(drawn: Drawn) -> st.SearchStrategy[Case]:
+    """Gradients of weights or biases, with the parameter that they belong to: steps of a few codes."""
+
+    def with_parameter(d: Draw) -> Case:
+        case = drawn(d)
+        shape = case.types[0].shape
+        typical = float(np.abs(np.concatenate([a.ravel() for a in case.reference()])).mean()) or 1.0
+        if len(shape) == 1:
+            w, scales = d.integers(shape, -5000, 5000, "int32"), shape
+        else:
+            w, scales = d.weights(shape), (shape[scale_axis(shape)],)
+        lr, q = d.magnitudes((1,), -3, 1), float32(d.magnitudes(scales, -2, 2) / np.float32(typical))
+        return case.also(w=w, q=q, lr=lr)
+
+    return cases(with_parameter, Flavour.REAL)
+
+
+PREPARE["update"] = _with_parameter

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
@@ -26,10 +27,23 @@ from ..board.timing.edges import Trace
 from ..board.timing.memory import watched
 from ..board.toolchain import Toolchain, find_toolchain
 from ..codegen import generate
+from ..kernels import scratch_bytes
 from ..memory.plan import Plan, plan
+from ..memory.unfold import unfolded
+from ..models import architecture
+from ..models import digits as digits_data
+from ..models.synthetic import samples as synthetic_samples
 from ..numerics import Array, float32
+from ..random import Stream
 from ..rules import rule
 from ..training import Session
+from . import digits
+
+RATE = 0.02
+"""The learning rate unless another is named."""
+
+KERNELS = ("m7", "portable")
+"""The sets of kernels that a board can run, the one that it does unless told first."""
 
 if TYPE_CHECKING:
     from ..board.timing.cost import Estimate
@@ -66,19 +80,47 @@ class BoardRun:
     """Cycles by region, if they were asked for."""
 
 
-def firmware(session: Session, folder: Path | None = None, planned: Plan | None = None) -> Firmware:
-    """Plan a session's step, write it as C, build it; the files stay in ``folder``, if one is named.
+def session(model: str, scheme: str, weights: Path | None = None, model_file: Path | None = None) -> Session:
+    """A network and a scheme by name, ready to train; digits may come from another file, others have other weights."""
+    if model == "digits":
+        return Session(digits.model(model_file), digits.scheme(scheme))
+    network = architecture(model).model(weights)
+    return Session(network, schemes.named(network, scheme))
+
+
+def samples(model: str, training: Session, steps: int) -> Iterator[Mapping[str, Array]]:
+    """Real scans for digits, in the order of ``goldgrad run digits``; seeded images for the other networks."""
+    if model == "digits":
+        scans = digits_data.new_scans()[0]
+        yield from (scans.sample(index) for index in digits.order(len(scans), steps))
+        return
+    stream = Stream(digits.SEED)
+    yield from (synthetic_samples(training.model.graph, 1, stream) for _ in range(steps))
+
+
+def firmware(
+    session: Session,
+    folder: Path | None = None,
+    planned: Plan | None = None,
+    toolchain: Toolchain | None = None,
+    kernels: str = KERNELS[0],
+    projected: bool = False,
+) -> Firmware:
+    """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
+
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3).
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
-    planned = plan(session.graph) if planned is None else planned
-    source, toolchain = generate(session, planned), find_toolchain()
+    planned = unfolded(plan(session.graph)) if planned is None else planned
+    scratch_of = functools.partial(scratch_bytes, kernels=kernels)
+    source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
     place = _folder() if folder is None else folder
     place.mkdir(parents=True, exist_ok=True)
     name = f"{session.graph.name}-{session.scheme.name}"
     program = place / f"{name}.c"
     program.write_text(source)
-    elf = build([program], place / f"{name}.elf", toolchain=toolchain)
+    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected)
     return Firmware(planned, source, elf, toolchain)
 
 
@@ -116,6 +158,12 @@ def watches(name: str, memory: str | None, asked: str | None = None) -> bool:
     return memory is not None and (name == asked or watched(memory) in backend(name).watches)
 
 
+def feeds(session: Session, sample: Mapping[str, Array], rate: float) -> dict[str, Array]:
+    """What a host writes before a step, whether the program asks for it or not."""
+    scalars = {"lr": float32([rate]), "mu": float32([session.mu]), "step": np.array([session.steps], np.int32)}
+    return {**sample, **scalars}
+
+
 @rule("MEAS-S8")
 def train(
     session: Session,
@@ -133,13 +181,12 @@ def train(
     trace = Trace()
     start, counts, steps = time.perf_counter(), Counter[int](), 0
     compared, difference, losses = 0, None, list[float]()
-    rates = {"lr": float32([rate]), "mu": float32([session.mu])}
     with Board(made.elf, emulator, watch=None if memory is None else watched(memory)) as board:
         if memory is not None:
             board.emulator.trace()  # startup is nobody's step
         known = {buffer.name for buffer in board.program.buffers}
         for step, sample in enumerate(samples):
-            outside: dict[str, Array] = {**sample, **rates, "step": np.array([session.steps], np.int32)}
+            outside = feeds(session, sample, rate)
             board.step({name: value for name, value in outside.items() if name in known})
             counts.update(board.instructions)
             if memory is not None:

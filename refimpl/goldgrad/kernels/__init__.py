@@ -27,11 +27,15 @@ from . import (
     sgd_update_weight_stochastic,
     softmax_cross_entropy,
 )
-from ._binding import call, namespace, run, scratch_bytes
+from ._binding import PREFIXES, call, namespace, run, scratch_bytes
 from ._call import KERNELS, KernelCall, Pointer, Scratch, Struct, describe
+
+SETS = tuple(PREFIXES)
+"""The sets of kernels by name: portable runs anywhere, m7 on a Cortex-M7 only."""
 
 __all__ = [
     "KERNELS",
+    "SETS",
     "KernelCall",
     "Pointer",
     "Scratch",

@@ -40,10 +40,17 @@ def call(
     _ready(name, types, attributes)(arrays, outputs, scratch, attributes)
 
 
-def scratch_bytes(kernel_call: KernelCall) -> int:
-    """Bytes of scratch that the C kernels of this machine want for a call (ABI-M1)."""
+@rule("ABI-S5")
+def scratch_bytes(kernel_call: KernelCall, kernels: str = "portable") -> int:
+    """Bytes of scratch that the C kernels of a set want for a call (ABI-M1).
+
+    A function that the set lacks is the portable one.
+    """
     size, struct = kernel_call.scratch_size, kernel_call.struct
-    return 0 if size is None or struct is None else int(getattr(lib, size)(_constant(struct)))
+    if size is None or struct is None:
+        return 0
+    own = f"{PREFIXES[kernels]}{size.removeprefix('gg_')}"
+    return int(getattr(lib, own if own in SIZES else size)(_constant(struct)))
 
 
 def namespace(module: str) -> Any:
@@ -137,7 +144,13 @@ def _constant(argument: Argument) -> Any:
     return argument if isinstance(argument, int) else ffi.NULL
 
 
+PREFIXES = {"portable": "gg_", "m7": "gg_m7_"}
+"""The sets of kernels, with what the names of their sizes of scratch begin with on this machine (ABI-S5)."""
+
+SIZES = frozenset(name for name in dir(lib) if name.endswith("_scratch_bytes"))
+"""The functions that give sizes of scratch."""
+
 POINTERS = {np.dtype(name).str: ffi.typeof(f"{ctype}[]") for name, ctype in ELEMENTS.items()}
 """What a pointer to an array's elements is, by NumPy's name of their type."""
 
-__all__ = ["KERNELS", "ScratchMemory", "call", "ffi", "lib", "namespace", "pointer", "run", "scratch_bytes"]
+__all__ = ["KERNELS", "PREFIXES", "ScratchMemory", "call", "ffi", "lib", "namespace", "pointer", "run", "scratch_bytes"]

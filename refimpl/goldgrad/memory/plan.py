@@ -9,6 +9,7 @@ from functools import cached_property
 from ..errors import GoldgradError, require, show
 from ..graph import Graph, validate
 from ..passes import OPTIONS, PASSES, SEQUENCE
+from ..passes.group import group
 from ..passes.reorder import STATES, order
 from ..rules import rule
 from .bound import bound_of_any_order, floor
@@ -18,8 +19,9 @@ from .offsets import TRIES, place
 from .scratch import scratch_bytes, scratch_name
 from .sharing import Placement, check_placement, placed_bytes
 
-CHOICES = (*PASSES, "reorder", "in-place")
-"""What can be left out of a plan, by name: the passes, the new order, and results in the place of operands."""
+CHOICES = (*PASSES, "reorder", "group", "in-place")
+"""What can be left out of a plan, by name: the passes, the new order, groups of channels, and results in the place of
+operands."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,12 @@ def parts_of(graph: Graph) -> dict[str, str]:
 
 def chosen_passes(without: Collection[str], also: Collection[str] = ()) -> tuple[str, ...]:
     """The names of what a plan makes; an unknown name is an error that lists the known ones."""
-    for name, known in (*((name, CHOICES) for name in without), *((name, tuple(OPTIONS)) for name in also)):
-        if name not in known:
-            raise GoldgradError(f"there is no pass {show(name)} of that kind; use {', '.join(known)}")
+    for names, known, purpose in ((without, CHOICES, "to leave out"), (also, tuple(OPTIONS), "to make besides")):
+        for name in names:
+            if name not in known:
+                raise GoldgradError(f"there is no pass {show(name)} {purpose}; use {', '.join(known)}")
     wanted = [name for name in CHOICES if name not in without]
-    return tuple(name for name in (*SEQUENCE, "reorder", "in-place") if name in wanted or name in also)
+    return tuple(name for name in (*SEQUENCE, "reorder", "group", "in-place") if name in wanted or name in also)
 
 
 @rule("MEM-C1")
@@ -197,7 +200,37 @@ def plan(
         ordering = order(graph, in_place, states)
         graph, bound = ordering.graph, max(bound, ordering.bound)
     validate(graph)
-    asked = demands(graph, in_place)
-    placement = place(graph, asked, tries, seconds)
+    placed = _placed(graph, in_place, tries, seconds)
+    if "group" in passes:
+        placed = _with_groups(*placed, in_place, tries, seconds)
+    graph, placement, live = placed
     check_plan(graph, placement)
-    return Plan(graph, placement, passes, profile(graph, asked), bound, floor(whole, fed_samples(graph)))
+    return Plan(graph, placement, passes, live, bound, floor(whole, fed_samples(graph)))
+
+
+_Placed = tuple[Graph, Placement, Profile]
+
+
+def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed:
+    asked = demands(graph, in_place)
+    return graph, place(graph, asked, tries, seconds), profile(graph, asked)
+
+
+@rule("STREAM-S13")
+def _with_groups(
+    graph: Graph, placement: Placement, live: Profile, in_place: bool, tries: int, seconds: float
+) -> _Placed:
+    """The same with groups of channels, if they find a place in an arena that is no larger."""
+    grouped = validate(group(graph, live.live, live.peak))
+    if grouped == graph:
+        return graph, placement, live
+    placed = _placed(grouped, in_place, tries, seconds)
+    if arena_bytes(*placed[:2]) <= arena_bytes(graph, placement):
+        return placed
+    return graph, placement, live
+
+
+def arena_bytes(graph: Graph, placement: Placement) -> int:
+    """The end of what is placed last."""
+    sizes = placed_bytes(graph, placement)
+    return max(offset + sizes[name] for name, offset in placement.items())

@@ -24,7 +24,7 @@ from ..memory.demand import Demand, counted, demands, profile
 from ..memory.liveness import lasting
 from ..rules import rule
 
-STATES = 20_000
+STATES = 4_000
 """How many states the search looks at before it turns greedy."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .. import schemes
 from ..board.emulators import BACKENDS
 from ..board.memory_map import DTCM, FLASH, SRAM
 from ..board.timing.memory import watched
 from ..errors import GoldgradError
 from ..jobs import digits, on_board
-from ..models import architecture
 from ..models import digits as digits_data
-from ..models.synthetic import samples as synthetic_samples
-from ..numerics import Array
-from ..random import Stream
 from ..training import Session
 from . import cycles
 from .digits import progress, sparkline
@@ -52,6 +47,7 @@ class Wanted:
     rate: float
     weights: Path | None
     model_file: Path | None
+    kernels: str | None
     keep: Path | None
     picture: Path
     document: Path | None
@@ -63,21 +59,27 @@ def run(console: Console, wanted: Wanted) -> int:
     """Train on the board and show what was found; 1 if a bit or an emulator differs."""
     steps = _check(wanted)
     names = on_board.chosen_emulators(wanted.emulator, wanted.memory)
-    made = on_board.firmware(_session(wanted), wanted.keep)
+    kernels = wanted.kernels or on_board.KERNELS[0]
+    made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels)
     count = f"{steps:,} step{'s' if steps > 1 else ''}"
     console.print(f"[bold]{wanted.model}[/bold], scheme {wanted.scheme}: {count} on an emulated STM32F746")
-    console.print(f"compiler: {made.toolchain.version}")
+    console.print(f"kernels: {kernels}; compiler: {made.toolchain.version}")
     runs, accuracies = [], []
     for name in names:
         session = _session(wanted)
         before = _accuracy(wanted, session)
         with progress(console, f"{wanted.model} on {name}", steps) as step:
             memory = wanted.memory if on_board.watches(name, wanted.memory, wanted.emulator) else None
-            samples = _samples(wanted, session, steps)
+            samples = on_board.samples(wanted.model, session, steps)
             runs.append(on_board.train(session, made, samples, wanted.rate, name, step, memory))
         accuracies.append((before, _accuracy(wanted, session)))
     content = on_board.document(_session(wanted), made, runs)
-    content |= {"accuracy_before": accuracies[0][0], "accuracy_after": accuracies[0][1], "rate": wanted.rate}
+    content |= {
+        "kernels": kernels,
+        "accuracy_before": accuracies[0][0],
+        "accuracy_after": accuracies[0][1],
+        "rate": wanted.rate,
+    }
     timed = next((run_ for run_ in runs if run_.estimate), None)
     pictures = _draw(made, runs[0], timed, wanted.picture)
     if wanted.document:
@@ -94,6 +96,8 @@ def _check(wanted: Wanted) -> int:
     """The number of steps; whatever cannot be is an error before anything is trained."""
     if wanted.board not in BOARDS:
         raise GoldgradError(f"there is no board {wanted.board!r}; use {', '.join(BOARDS)}")
+    if wanted.kernels not in (None, *on_board.KERNELS):
+        raise GoldgradError(f"a board has no kernels {wanted.kernels!r}; use {' or '.join(on_board.KERNELS)}")
     if wanted.emulator not in (None, "all", *BACKENDS):
         raise GoldgradError(f"there is no emulator {wanted.emulator!r}; use {', '.join(BACKENDS)} or all")
     steps = STEPS.get(wanted.model, 1) if wanted.steps is None else wanted.steps
@@ -108,20 +112,7 @@ def _check(wanted: Wanted) -> int:
 
 
 def _session(wanted: Wanted) -> Session:
-    if wanted.model == "digits":
-        return Session(digits.model(wanted.model_file), digits.scheme(wanted.scheme))
-    model = architecture(wanted.model).model(wanted.weights)
-    return Session(model, schemes.named(model, wanted.scheme))
-
-
-def _samples(wanted: Wanted, session: Session, steps: int) -> Iterator[Mapping[str, Array]]:
-    """Real scans for digits, in the order of ``goldgrad run digits``; seeded images for the other networks."""
-    if wanted.model == "digits":
-        scans = digits_data.new_scans()[0]
-        yield from (scans.sample(index) for index in digits.order(len(scans), steps))
-        return
-    stream = Stream(digits.SEED)
-    yield from (synthetic_samples(session.model.graph, 1, stream) for _ in range(steps))
+    return on_board.session(wanted.model, wanted.scheme, wanted.weights, wanted.model_file)
 
 
 def _accuracy(wanted: Wanted, session: Session) -> float | None:

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -108,6 +109,9 @@ class Renode(Emulator):
                 )
             self._socket = self._accept(server)
         self._stream = self._socket.makefile("rwb")
+        region = os.fsencode(self._folder / "region")
+        self._send(f"tell {len(region)}", region)
+        self._answer()
         self.write(FLASH.start, elf.flash().ljust(FLASH.size, b"\xff"))
 
     def _accept(self, server: socket.socket) -> socket.socket:
@@ -204,7 +208,10 @@ class Renode(Emulator):
         lines = [line.strip() for line in self._said().splitlines()]
         wrong = [i for i, line in enumerate(lines) if "[ERROR]" in line or "There was an error" in line]
         reason = f": {' '.join(lines[wrong[0] : wrong[0] + 2])}" if wrong else ""
-        return EmulatorDied(f"renode {status}{reason}")
+        error = EmulatorDied(f"renode {status}{reason}")
+        with contextlib.suppress(OSError, struct.error):
+            (error.region,) = struct.unpack("<i", (self._folder / "region").read_bytes())
+        return error
 
     def close(self) -> None:
         """Kill Renode with all that it started, and remove its files."""

@@ -16,6 +16,7 @@ import importlib.util
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -37,6 +38,7 @@ FIRST = FIRMWARE
 """The lowest number of a region."""
 NOWHERE = 0xFFFF_FFFF
 """No code is there."""
+PAGE = 4096
 SLICE = 100_000_000
 """Instructions between looks at the clock."""
 
@@ -75,7 +77,7 @@ class Unicorn(Emulator):
         read_only = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
         read_write = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_WRITE
         uc.mem_map_ptr(FLASH.start, FLASH.size, read_only, ctypes.addressof(self._flash))
-        uc.mem_map(RAM.start, RAM.size, read_write)
+        uc.mem_map(RAM.start, _ram_bytes(elf), read_write)
         uc.mem_map(SYSTEM.start, SYSTEM.size, read_write)
         uc.mmio_map(PERIPHERALS.start, PERIPHERALS.size, self._read_register, None, self._write_register, None)
         uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
@@ -85,6 +87,7 @@ class Unicorn(Emulator):
         stops = {elf.symbol("gg_board_wait").address: Stop.WAIT, elf.symbol("gg_board_halt").address: Stop.HALT}
         self._stops = stops
         mark = elf.symbol("gg_mark")
+        self._mark = mark.address
         library = native_library("unicorn_counter.c") if native else None
         regions = elf.word(elf.symbol("gg_program").address + 20)
         arguments = (uc, self._flash, mark.address, mark.address + mark.size, tuple(stops), regions)
@@ -144,6 +147,16 @@ class Unicorn(Emulator):
         """Forget it; its memory goes with the last reference."""
         self._uc = None
 
+    def watch_marks(self, seen: Callable[[int, int], None]) -> None:
+        """From now on call ``seen(region, stack pointer)`` where gg_mark begins, before it has done anything."""
+        from unicorn.arm_const import UC_ARM_REG_R0
+
+        def on_mark(uc: Any, _address: int, _size: int, _data: Any) -> None:
+            seen(ctypes.c_int32(uc.reg_read(UC_ARM_REG_R0)).value, uc.reg_read(self._sp))
+
+        self._uc.hook_add(self._const.UC_HOOK_BLOCK, on_mark, begin=self._mark, end=self._mark)
+        self._uc.ctl_flush_tb()  # what was translated for one hook calls that one only
+
     def _read_register(self, _uc: Any, offset: int, _size: int, _data: Any) -> int:
         return TXE if offset == USART3_ISR else self._registers.get(offset, 0)
 
@@ -172,6 +185,13 @@ class Unicorn(Emulator):
         if error.errno not in invalid:
             raise EmulatorDied(f"unicorn gave up: {error}; try another emulator") from None
         return Fault("undefined instruction or exception", self._uc.reg_read(self._pc), self._uc.reg_read(self._lr))
+
+
+@rule("BOARD-M3")
+def _ram_bytes(elf: Elf) -> int:
+    """The board's RAM; in whole pages what an ELF needs that was built for more of it."""
+    end = max((s.address + s.size for s in elf.sections if s.name == ".arena"), default=RAM.end)
+    return max(RAM.end, -(-end // PAGE) * PAGE) - RAM.start
 
 
 def watch_call(uc: Any, native: bool = True) -> BlockCounter:

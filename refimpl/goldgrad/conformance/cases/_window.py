@@ -45,8 +45,13 @@ class Sizes:
 
 
 def any_window(d: Draw) -> Sizes:
-    """Any legal window."""
-    return _sizes(d.batch(), d.window())
+    """Any legal window; of several one is that of a pointwise convolution, which kernels compute in a way of its own."""
+    batch = d.batch()
+    if not d.of((False, False, False, True)):
+        return _sizes(batch, d.window())
+    in_hw = d.whole(1, 9), d.whole(1, 9)
+    geometry = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
+    return _sizes(batch, {"in_hw": in_hw, "kernel": (1, 1), **geometry})
 
 
 def pool_window(d: Draw) -> Sizes:

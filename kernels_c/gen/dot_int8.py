@@ -1,0 +1,274 @@
+"""Products of int8 pixels and int8 weights: blocks of 2 pixels x 4 outputs, requantized, with or without a mask.
+
+Both operands are widened to pairs of int16 in scratch (gg_m7_widen_*), the two pixels' words in turn, and the four
+outputs' words in turn.  A step multiplies one pair of channels: 8 SMLAD and the 6 loads of the next step, one beside
+each of six SMLADs, so that it can issue in 8 cycles; each load comes at least two cycles before what multiplies by it.
+
+Registers: r0-r3 accumulators of the first pixel, r4-r7 of the second; r8, r9 the pixels' words; r10, r11 two of the
+four outputs' words; r12 and lr where the weights and the pixels are read.  On the stack: p, and where weights end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assembly import file, function, write
+
+UNROLLED = 4
+"""Steps a turn of the loop: 8 channels, to which operands are filled up with zeros."""
+
+# Offsets in gg_m7_dot_t.
+BIAS, M, W, W_END, X, Y, Y_END, Y_STEP, MAGIC, MASK, MASK_STEP, SHIFT = 0, 16, *range(32, 72, 4)
+
+
+def step(first: bool = False) -> Iterator[str]:
+    """A pair of channels; r8, r9 and r10 are loaded, and are again for the next step at its end.
+
+    In the first step of a block the biases of both pixels are in r0-r3.
+    """
+    yield "ldr r11, [r12], #4"
+    for output, word, after in (
+        (0, "r10", "ldr r10, [r12], #4"),
+        (1, "r11", "ldr r11, [r12], #4"),
+        (2, "r10", "ldr r10, [r12], #4"),
+    ):
+        second = f"smlad r{4 + output}, r9, {word}, r{output if first else 4 + output}"
+        pair = (second, f"smlad r{output}, r8, {word}, r{output}")
+        yield from pair if first else reversed(pair)
+        yield after
+    if first:
+        yield "smlad r7, r9, r11, r3"
+        yield "ldr r9, [lr, #4]"
+        yield "smlad r3, r8, r11, r3"
+        yield "ldr r8, [lr], #8"
+    else:
+        yield "smlad r3, r8, r11, r3"
+        yield "ldr r8, [lr], #4"
+        yield "smlad r7, r9, r11, r7"
+        yield "ldr r9, [lr], #4"
+
+
+def products() -> Iterator[str]:
+    """The sums of all channels for a block."""
+    yield "2:"
+    yield "ldr r11, [sp]"
+    yield f"ldr r12, [r11, #{W}]"
+    yield "ldm r11, {r0-r3}"
+    yield "ldr r10, [r12], #4"
+    for i in range(UNROLLED):
+        yield from step(first=i == 0)
+    yield "ldr r11, [sp, #4]"
+    yield "cmp r12, r11"
+    yield "beq 3f"
+    yield "1:"
+    for _ in range(UNROLLED):
+        yield from step()
+    yield "ldr r11, [sp, #4]"
+    yield "cmp r12, r11"
+    yield "bne 1b"
+    yield "3:"
+
+
+def requantize(odd: bool) -> Iterator[str]:
+    """CONV-S2: the sums as float32, times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
+
+    The low 16 bits are then the code, where that is known to lie within them.  What is added besides is the zero point
+    and 128, so that codes that fit are 0 .. 255; were it odd, ties would go to odd codes, so an odd one comes after.
+    Leaves in r0 and r4 outputs 0 and 2 of a pixel as halfwords, in r1 and r5 outputs 1 and 3.
+    """
+    yield from (f"vmov s{i}, s{i + 1}, r{i}, r{i + 1}" for i in range(0, 8, 2))
+    yield from (f"vcvt.f32.s32 s{i}, s{i}" for i in range(8))
+    yield from (f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8))
+    yield "ldr r11, [sp]"
+    yield from (f"vadd.f32 s{i}, s{i}, s12" for i in range(8))
+    yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, 8, 2))
+    for pixel in (0, 4):
+        yield f"pkhbt r{pixel}, r{pixel}, r{pixel + 2}, lsl #16"
+        yield f"pkhbt r{pixel + 1}, r{pixel + 1}, r{pixel + 3}, lsl #16"
+    if odd:
+        yield "mov r10, #0x00010001"
+        yield from (f"sadd16 r{i}, r{i}, r10" for i in (0, 1, 4, 5))
+
+
+def masks() -> Iterator[str]:
+    """CONV-S3: four bits a pixel, 1 where the upper byte of a halfword is 0, that is where the clamp lets through."""
+    yield "movw r12, #0x0201"
+    yield "movt r12, #0x0804"
+    yield f"ldr r10, [r11, #{SHIFT}]"
+    for pixel in (0, 4):
+        first, second, bits = pixel, pixel + 1, pixel + 2
+        yield f"uxtb16 r{bits}, r{first}, ror #8"
+        yield f"bic r7, r{second}, #0x00ff00ff"
+        yield f"orr r{bits}, r{bits}, r7"
+        yield "mov r7, #-1"
+        yield f"uadd8 r{bits}, r{bits}, r7"
+        yield "mov r7, #0"
+        yield f"sel r{bits}, r7, r12"
+        yield f"usad8 r{bits}, r{bits}, r7"
+        yield f"lsl r{bits}, r{bits}, r10"
+    yield f"ldr r12, [r11, #{MASK}]"
+    yield f"ldr r10, [r11, #{MASK_STEP}]"
+    for bits in (2, 6):
+        yield "ldrb r3, [r12]"
+        yield f"orr r{bits}, r{bits}, r3"
+        yield f"strb r{bits}, [r12]"
+        yield "add r12, r12, r10"
+    yield f"str r12, [r11, #{MASK}]"
+
+
+def store() -> Iterator[str]:
+    """Saturate, pack four outputs into a word, and store it for both pixels."""
+    yield from (f"usat16 r{i}, #8, r{i}" for i in (0, 1, 4, 5))
+    yield f"ldr r12, [r11, #{Y}]"
+    yield f"ldr r10, [r11, #{Y_STEP}]"
+    yield from (f"orr r{i}, r{i}, r{i + 1}, lsl #8" for i in (0, 4))
+    yield from (f"eor r{i}, r{i}, #0x80808080" for i in (0, 4))
+    yield "str r0, [r12]"
+    yield "str r4, [r12, r10]"
+    yield "add r12, r12, r10, lsl #1"
+
+
+def raw() -> Iterator[str]:
+    """Store the sums."""
+    yield "ldr r11, [sp]"
+    yield f"ldr r12, [r11, #{Y}]"
+    yield "stm r12!, {r0-r7}"
+
+
+def dot(epilogue: str, odd: bool = False) -> Iterator[str]:
+    """A whole function: all pairs of pixels for four outputs."""
+    yield "push {r4-r11, lr}"
+    yield f"ldr r1, [r0, #{W_END}]"
+    yield "sub sp, #12"
+    yield "strd r0, r1, [sp]"
+    if epilogue != "raw":
+        yield f"add r1, r0, #{M}"
+        yield "vldm r1, {s8-s11}"
+        yield f"vldr s12, [r0, #{MAGIC}]"
+    yield f"ldr lr, [r0, #{X}]"
+    yield "ldr r8, [lr], #4"
+    yield "ldr r9, [lr], #4"
+    yield from products()
+    if epilogue == "raw":
+        yield from raw()
+    else:
+        yield from requantize(odd)
+        if epilogue == "mask":
+            yield from masks()
+        yield from store()
+    yield f"ldr r10, [r11, #{Y_END}]"
+    yield f"str r12, [r11, #{Y}]"
+    yield "cmp r12, r10"
+    yield "bne 2b"
+    yield "add sp, #12"
+    yield "pop {r4-r11, pc}"
+
+
+def widen_x() -> Iterator[str]:
+    """r0 p: two pixels' pointers, the next free word, pairs, skip; r1 groups of 8 channels; r2 -x_zero twice."""
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r3, r4, r5, r10, r11}"
+    yield "2:"
+    yield "mov r9, r1"
+    yield "1:"
+    for _ in range(2):
+        yield "ldr r6, [r3], #4"
+        yield "ldr r7, [r4], #4"
+        yield "sxtab16 r8, r2, r6, ror #8"
+        yield "sxtab16 r6, r2, r6"
+        yield "sxtab16 r12, r2, r7, ror #8"
+        yield "sxtab16 r7, r2, r7"
+        yield "stm r5!, {r6, r7, r8, r12}"
+    yield "subs r9, #1"
+    yield "bne 1b"
+    yield "add r3, r3, r11"
+    yield "add r4, r4, r11"
+    yield "subs r10, #1"
+    yield "bne 2b"
+    yield "str r5, [r0, #8]"
+    yield "pop {r4-r11, pc}"
+
+
+def widen_windows() -> Iterator[str]:
+    """r0 p: two windows' pointers, the next free word, pairs, skip; r1 bytes between rows; r2 as above.
+
+    Of 9 bytes 12 are read: the words (0, 2), (1, 3), (4, 6), (5, 7) and (8, 10), of which weights take 8 alone.
+    """
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r3, r4, r5, r10, r11}"
+    yield "sub r11, r11, r1"
+    yield "sub r11, r11, r1, lsl #1"
+    yield "1:"
+    for _ in range(3):
+        for at in (0, 4):
+            yield f"ldr r6, [r3, #{at}]"
+            yield f"ldr r7, [r4, #{at}]"
+            yield "sxtab16 r8, r2, r6, ror #8"
+            yield "sxtab16 r6, r2, r6"
+            yield "sxtab16 r12, r2, r7, ror #8"
+            yield "sxtab16 r7, r2, r7"
+            yield "stm r5!, {r6, r7, r8, r12}"
+        yield "ldr r6, [r3, #8]"
+        yield "ldr r7, [r4, #8]"
+        yield "add r3, r3, r1"
+        yield "sxtab16 r6, r2, r6"
+        yield "sxtab16 r7, r2, r7"
+        yield "add r4, r4, r1"
+        yield "stm r5!, {r6, r7}"
+    yield "add r3, r3, r11"
+    yield "add r4, r4, r11"
+    yield "add r5, #8"
+    yield "subs r10, #1"
+    yield "bne 1b"
+    yield "str r5, [r0, #8]"
+    yield "pop {r4-r11, pc}"
+
+
+def widen_w() -> Iterator[str]:
+    """r0 four rows' pointers and the next free word, r1 groups of 4 channels."""
+    yield "push {r0, r4-r11, lr}"
+    yield "ldm r0, {r2-r5, r12}"
+    yield "1:"
+    yield from (f"ldr r{i + 4}, [r{i}], #4" for i in range(2, 6))
+    yield from (f"sxtb16 {even}, r{word}" for even, word in zip(("r0", "r10", "r11", "lr"), range(6, 10), strict=True))
+    yield "subs r1, #1"
+    yield "stm r12!, {r0, r10, r11, lr}"
+    yield from (f"sxtb16 r{i}, r{i}, ror #8" for i in range(6, 10))
+    yield "stm r12!, {r6-r9}"
+    yield "bne 1b"
+    yield "ldr r0, [sp]"
+    yield "stm r0, {r2-r5, r12}"
+    yield "pop {r0, r4-r11, pc}"
+
+
+DOT = "gg_m7_dot_t *p __attribute__((unused))"
+FUNCTIONS = (
+    function("gg_m7_dot", DOT, dot(""), "CONV-S1, CONV-S2: requantized to all of int8."),
+    function("gg_m7_dot_odd", DOT, dot("", odd=True), "The same for an odd zero point."),
+    function("gg_m7_dot_mask", DOT, dot("mask"), "CONV-S1, CONV-S2, CONV-S3: and where the clamp lets through."),
+    function("gg_m7_dot_mask_odd", DOT, dot("mask", odd=True), "The same for an odd zero point."),
+    function("gg_m7_dot_raw", DOT, dot("raw"), "CONV-S1: the sums, eight a pair of pixels."),
+    function(
+        "gg_m7_widen_pixels",
+        "gg_m7_pixels_t *p __attribute__((unused)), int32_t groups __attribute__((unused)),\n"
+        "                        uint32_t less __attribute__((unused))",
+        widen_x(),
+        "CONV-S1: x - x_zero of pairs of pixels, groups of 8 channels; less is -x_zero, twice.",
+    ),
+    function(
+        "gg_m7_widen_windows",
+        "gg_m7_pixels_t *p __attribute__((unused)), int32_t row __attribute__((unused)),\n"
+        "                         uint32_t less __attribute__((unused))",
+        widen_windows(),
+        "CONV-S1: x - x_zero of pairs of windows of 3 x 3 pixels with 3 channels.",
+    ),
+    function(
+        "gg_m7_widen_rows",
+        "gg_m7_rows_t *p __attribute__((unused)), int32_t groups __attribute__((unused))",
+        widen_w(),
+        "Four rows of a weight, groups of 4 channels.",
+    ),
+)
+
+if __name__ == "__main__":
+    write("dot_int8.c", file("dot_int8.py", "Products of int8 pixels and int8 weights.", ("dot_int8.h",), FUNCTIONS))

@@ -1,0 +1,314 @@
+/*
+ * Convolutions as products of pixels and weights: what lies under an output's window is one pixel of kernel_h * kernel_w
+ * * in_c channels.  A stripe of pixels is widened once, then each four outputs' weights, which meet all pixels of the
+ * stripe (dot_int8.h).
+ */
+#include "goldgrad/conv2d.h"
+
+#include <arm_acle.h>
+#include <stddef.h>
+
+#include "../portable/rounding.h"
+#include "../portable/taps.h"
+#include "bytes.h"
+#include "conv2d_layout.h"
+#include "dot_int8.h"
+#include "goldgrad/cortex_m7.h"
+#include "magic.h"
+
+typedef void (*gg_dot_t)(gg_m7_dot_t *);
+
+/* What stays the same during a call. */
+typedef struct {
+    const gg_conv2d_t *p;
+    gg_m7_conv2d_layout_t at;
+    int16_t *pixels, *rows;
+    int32_t *sums;
+    int8_t *narrow;   /* two patches or four rows, filled up with zeros */
+    uint32_t less;    /* -x_zero, twice */
+    float bound;      /* no sum without bias is larger */
+    bool windows;     /* 3 x 3 x 3, widened as they lie, in words of an order of their own */
+    bool whole_range; /* the clamp lets through whatever int8 can hold */
+    gg_dot_t dot;
+} gg_plan_t;
+
+/* CONV-S1: what lies under the window of output (oh, ow), row_bytes from row to row, padding as x_zero. */
+static void gather(const gg_plan_t *t, const int8_t *x, int32_t oh, int32_t ow, int32_t row_bytes, int8_t *patch) {
+    const gg_window_t *const s = &t->p->window;
+    const gg_taps_t rows = gg_row_taps(s, oh);
+    const gg_taps_t columns = gg_column_taps(s, ow);
+    gg_m7_fill(patch, t->p->x_zero, t->windows ? 3 * row_bytes : t->at.depth);
+    for (int32_t kh = rows.first; kh < rows.end; ++kh) {
+        const int8_t *const row = x + (rows.origin + kh * s->dilation_h) * s->in_w * t->p->in_c;
+        for (int32_t kw = columns.first; kw < columns.end; ++kw) {
+            const int32_t iw = columns.origin + kw * s->dilation_w;
+            gg_m7_copy(patch + kh * row_bytes + kw * t->p->in_c, row + iw * t->p->in_c, t->p->in_c);
+        }
+    }
+}
+
+/* Pixels that are gathered one by one, in pairs; of an odd number the last is there twice. */
+static void widen_patches(const gg_plan_t *t, gg_m7_pixels_t *pair, const int8_t *x, int32_t first, int32_t count) {
+    const int32_t row_bytes = t->windows ? 12 : t->p->window.kernel_w * t->p->in_c;
+    pair->pairs = 1;
+    for (int32_t i = 0; i < count; i += 2) {
+        for (int32_t j = 0; j < 2; ++j) {
+            const int32_t pixel = first + (i + j < count ? i + j : i);
+            int8_t *const patch = t->narrow + j * t->at.depth * 2;
+            gather(t, x, pixel / t->p->window.out_w, pixel % t->p->window.out_w, row_bytes, patch);
+            pair->from[j] = patch;
+        }
+        if (t->windows) {
+            gg_m7_widen_windows(pair, row_bytes, t->less);
+        } else {
+            gg_m7_widen_pixels(pair, t->at.depth / 8, t->less);
+        }
+    }
+}
+
+/*
+ * Windows that lie on the map in whole are widened as they lie, but for the last of a row: 12 bytes are read of 9.
+ * Stripes begin at an even pixel, so pairs never share one.
+ */
+static void widen_windows(const gg_plan_t *t, const int8_t *x, int32_t first, int32_t count) {
+    const gg_window_t *const s = &t->p->window;
+    const int32_t step = 3 * s->stride_w;
+    const int32_t left = (s->pad_left + s->stride_w - 1) / s->stride_w;  /* the first column in whole */
+    const int32_t right = (s->in_w - 3 + s->pad_left - 1) / s->stride_w; /* the last one before the map's end */
+    gg_m7_pixels_t pairs = {{NULL, NULL}, t->pixels, 0, 2 * step};
+    while (count > 0) {
+        const int32_t oh = first / s->out_w;
+        const int32_t ow = first % s->out_w;
+        const gg_taps_t rows = gg_row_taps(s, oh);
+        const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && s->pad_left + s->in_w > 3;
+        const int32_t here = ow + count <= right + 1 ? count : right + 1 - ow;
+        if (whole && here >= 2) {
+            pairs.from[0] = x + (rows.origin * s->in_w + ow * s->stride_w - s->pad_left) * 3;
+            pairs.from[1] = pairs.from[0] + step;
+            pairs.pairs = here / 2;
+            gg_m7_widen_windows(&pairs, s->in_w * 3, t->less);
+            first += here / 2 * 2;
+            count -= here / 2 * 2;
+        } else {
+            widen_patches(t, &pairs, x, first, count < 2 ? count : 2);
+            pairs.skip = 2 * step;
+            first += 2;
+            count -= 2;
+        }
+    }
+}
+
+/* The pixels first .. first + count - 1. */
+static void widen_pixels(const gg_plan_t *t, const int8_t *x, int32_t first, int32_t count) {
+    if (t->windows) {
+        widen_windows(t, x, first, count);
+        return;
+    }
+    gg_m7_pixels_t pairs = {{x + first * t->at.taps, NULL}, t->pixels, count / 2, t->at.taps};
+    if (t->at.narrow != 0) {
+        pairs.skip = 0;
+        widen_patches(t, &pairs, x, first, count);
+        return;
+    }
+    pairs.from[1] = pairs.from[0] + t->at.taps;
+    if (pairs.pairs > 0) {
+        gg_m7_widen_pixels(&pairs, t->at.depth / 8, t->less);
+    }
+    if (count % 2 != 0) {
+        pairs.from[0] = x + (first + count - 1) * t->at.taps;
+        pairs.from[1] = pairs.from[0];
+        pairs.pairs = 1;
+        gg_m7_widen_pixels(&pairs, t->at.depth / 8, t->less);
+    }
+}
+
+/* Four rows of 3 x 3 x 3 in the order of widen_windows. */
+static void widen_window_rows(const gg_plan_t *t, const int8_t *const *from) {
+    uint32_t *const to = (uint32_t *)(void *)t->rows;
+    for (int32_t i = 0; i < 4; ++i) {
+        const int8_t *w = from[i];
+        uint32_t *word = to + i;
+        for (int32_t kh = 0; kh < 3; ++kh, w += 9) {
+            for (int32_t k = 0; k < 8; k += 4, word += 8) {
+                uint32_t four;
+                __builtin_memcpy(&four, w + k, 4);
+                word[0] = (uint32_t)__sxtb16((int8x4_t)four);
+                word[4] = (uint32_t)__sxtb16((int8x4_t)(four >> 8 | four << 24));
+            }
+            *word = (uint32_t)w[8] & 0xFFFFU;
+            word += 4;
+        }
+        *word = 0;
+    }
+}
+
+/* CONV-S7: the channels that train in their places among four widened rows. */
+static void put_trained(const gg_plan_t *t, const int8_t *trained, const int32_t *channels, int32_t kept,
+                        int32_t first) {
+    const int32_t last = t->p->out_c - 1;
+    const int32_t row = t->at.taps / t->p->in_c * kept;
+    const int8_t *from[4];
+    for (int32_t i = 0; i < 4; ++i) {
+        from[i] = trained + (first + i < last ? first + i : last) * row;
+    }
+    for (int32_t tap = 0; tap < t->at.taps; tap += t->p->in_c) {
+        for (int32_t j = 0; j < kept; ++j) {
+            const int32_t k = tap + channels[j];
+            int16_t *const pair = t->rows + ((k & ~3) + (k & 1) * 2) * 4 + (k >> 1 & 1);
+            pair[0] = *from[0]++;
+            pair[2] = *from[1]++;
+            pair[4] = *from[2]++;
+            pair[6] = *from[3]++;
+        }
+    }
+}
+
+/* Weights of outputs first .. first + 3 that cannot be widened as they lie; where there are fewer, the last again. */
+static void widen_any_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
+    gg_m7_rows_t four;
+    four.to = t->rows;
+    for (int32_t i = 0; i < 4; ++i) {
+        four.from[i] = w + (first + i < t->p->out_c ? first + i : t->p->out_c - 1) * t->at.taps;
+        if (t->at.taps < t->at.depth && !t->windows) {
+            int8_t *const row = t->narrow + i * t->at.depth;
+            gg_m7_fill(row + t->at.depth - 8, 0, 8);
+            gg_m7_copy(row, four.from[i], t->at.taps);
+            four.from[i] = row;
+        }
+    }
+    if (t->windows) {
+        widen_window_rows(t, four.from);
+    } else {
+        gg_m7_widen_rows(&four, t->at.depth / 4);
+    }
+}
+
+static inline void widen_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
+    const int32_t taps = t->at.taps;
+    if (taps < t->at.depth || first + 4 > t->p->out_c) {
+        widen_any_rows(t, w, first);
+    } else {
+        const int8_t *const row = w + first * taps;
+        gg_m7_rows_t four = {{row, row + taps, row + 2 * taps, row + 3 * taps}, t->rows};
+        gg_m7_widen_rows(&four, taps / 4);
+    }
+}
+
+/* CONV-S2, CONV-S3: count outputs from the sums of a stripe, the general way. */
+static void finish(const gg_plan_t *t, int32_t pixels, int32_t first, int32_t count, const float *m, int8_t *y,
+                   uint8_t *mask) {
+    const gg_conv2d_t *const p = t->p;
+    for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+        for (int32_t i = 0; i < count; ++i) {
+            bool inside;
+            const int32_t o = first + i;
+            y[pixel * p->out_c + o] = gg_requantize(t->sums[4 * pixel + i], m[o], p->y_zero, p->lo, p->hi, &inside);
+            if (mask != NULL) {
+                uint8_t *const byte = mask + pixel * gg_mask_bytes(p->out_c) + o / 8;
+                *byte = (uint8_t)(*byte | (uint32_t)inside << (uint32_t)(o % 8));
+            }
+        }
+    }
+}
+
+/* Outputs first .. first + 3 of a stripe, whatever they need. */
+static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t first, const int32_t *b,
+                      const float *m, int8_t *y, uint8_t *mask) {
+    const int32_t count = t->p->out_c - first < 4 ? t->p->out_c - first : 4;
+    for (int32_t i = 0; i < 4; ++i) {
+        dot->bias[i] = b[first + (i < count ? i : count - 1)];
+    }
+    dot->y = (int8_t *)t->sums;
+    dot->y_end = (int8_t *)(t->sums + (pixels + 1) / 2 * 8);
+    gg_m7_dot_raw(dot);
+    finish(t, pixels, first, count, m, y, mask);
+}
+
+/* What gg_m7_is_proven says of all four. */
+static inline bool are_proven(const int32_t *b, const float *m, float bound) {
+    float reach = 0.0F;
+    for (int32_t i = 0; i < 4; ++i) {
+        reach = __builtin_fmaxf(reach, (__builtin_fabsf((float)b[i]) + bound) * m[i]);
+    }
+    return reach < GG_M7_REACH;
+}
+
+/* Outputs first .. first + 3 of a stripe, if the way that is fast can be gone. */
+static inline bool fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t first, const int32_t *b,
+                              const float *m, int8_t *y, uint8_t *mask) {
+    if (!t->whole_range || first + 4 > t->p->out_c || !are_proven(b + first, m + first, t->bound)) {
+        return false;
+    }
+    __builtin_memcpy(dot->bias, b + first, sizeof dot->bias);
+    __builtin_memcpy(dot->m, m + first, sizeof dot->m);
+    dot->y = y + first;
+    dot->y_end = dot->y + pixels / 2 * 2 * dot->y_step;
+    dot->mask = mask != NULL ? mask + first / 8 : NULL;
+    dot->shift = first % 8;
+    if (pixels > 1) {
+        t->dot(dot);
+    }
+    if (pixels % 2 != 0) { /* the last one twice, to the same place */
+        const int32_t y_step = dot->y_step;
+        const int32_t mask_step = dot->mask_step;
+        dot->x = t->pixels + (pixels - 1) * t->at.depth;
+        dot->y_step = 0;
+        dot->y_end = dot->y;
+        dot->mask_step = 0;
+        t->dot(dot);
+        dot->x = t->pixels;
+        dot->y_step = y_step;
+        dot->mask_step = mask_step;
+    }
+    return true;
+}
+
+void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
+                       const int8_t *trained, const int32_t *channels, int32_t kept, int8_t *y, uint8_t *mask,
+                       void *scratch) {
+    const gg_m7_conv2d_layout_t at = gg_m7_conv2d_layout(p);
+    const int32_t pixels = p->window.out_h * p->window.out_w;
+    const gg_dot_t even = mask != NULL ? gg_m7_dot_mask : gg_m7_dot;
+    const gg_dot_t odd = mask != NULL ? gg_m7_dot_mask_odd : gg_m7_dot_odd;
+    const gg_plan_t t = {
+        .p = p,
+        .at = at,
+        .rows = scratch,
+        .pixels = (int16_t *)scratch + at.pixels / 2,
+        .sums = (int32_t *)scratch + at.sums / 4,
+        .narrow = (int8_t *)scratch + at.narrow,
+        .less = ((uint32_t)-p->x_zero & 0xFFFFU) * 0x10001U,
+        .bound = gg_m7_bound(at.taps, p->x_zero),
+        .windows = at.windows != 0 && kept == 0,
+        .whole_range = p->lo == -128 && p->hi == 127,
+        .dot = p->y_zero % 2 == 0 ? even : odd,
+    };
+    gg_m7_dot_t dot;
+    dot.w = t.rows;
+    dot.w_end = t.rows + 4 * at.depth + 2;
+    dot.x = t.pixels;
+    dot.y_step = p->out_c;
+    dot.magic = gg_m7_magic(p->y_zero);
+    dot.mask_step = gg_mask_bytes(p->out_c);
+    if (mask != NULL) {
+        gg_m7_fill(mask, 0, pixels * dot.mask_step);
+    }
+    for (int32_t first = 0; first < pixels; first += at.stripe) {
+        const int32_t count = pixels - first < at.stripe ? pixels - first : at.stripe;
+        uint8_t *const marks = mask != NULL ? mask + first * dot.mask_step : NULL;
+        widen_pixels(&t, x, first, count);
+        for (int32_t o = 0; o < p->out_c; o += 4) {
+            widen_rows(&t, w, o);
+            if (kept > 0) {
+                put_trained(&t, trained, channels, kept, o);
+            }
+            if (!fast_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks)) {
+                any_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks);
+            }
+        }
+    }
+}
+
+int32_t gg_conv2d_forward_scratch_bytes(const gg_conv2d_t *p) {
+    return gg_m7_conv2d_forward_scratch_bytes(p);
+}

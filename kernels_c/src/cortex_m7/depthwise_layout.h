@@ -1,0 +1,46 @@
+/* Where a depthwise convolution's forward kernel keeps what in scratch; plain C, for kernel and planner (ABI-S5). */
+#ifndef GOLDGRAD_CORTEX_M7_DEPTHWISE_LAYOUT_H
+#define GOLDGRAD_CORTEX_M7_DEPTHWISE_LAYOUT_H
+
+#include <stdint.h>
+
+#include "goldgrad/depthwise_conv2d.h"
+
+#define GG_M7_PLANE_BYTES 8192 /* of planes: more only where one row of outputs takes more */
+
+/* Sizes in elements, offsets in bytes; planes lie at 0. */
+typedef struct {
+    int32_t block, blocks; /* outputs that are computed at once, and how often in a row; 0: not by this kernel */
+    int32_t row_bytes;     /* of a plane row of four channels */
+    int32_t stripe, rows;  /* rows of outputs from one set of planes, and rows of these */
+    int32_t words;         /* a row of the weight */
+    int32_t weights, codes, taps;
+    int32_t bytes;
+} gg_m7_depthwise_layout_t;
+
+static inline gg_m7_depthwise_layout_t gg_m7_depthwise_layout(const gg_depthwise_conv2d_t *p) {
+    const gg_window_t *const s = &p->window;
+    const int32_t k = s->kernel_h;
+    gg_m7_depthwise_layout_t at = {0};
+    const int32_t square = k == s->kernel_w && s->stride_h == s->stride_w && s->dilation_h == 1 && s->dilation_w == 1;
+    const int32_t near = s->pad_left < k && s->pad_top < k; /* each row and column of outputs meets the map */
+    if (square == 0 || near == 0 || (k != 3 && k != 5 && k != 7) || s->stride_h > 2 || p->channels < 4) {
+        return at;
+    }
+    at.block = k == 3 && s->out_w > 4 ? 8 : 4;
+    at.blocks = (s->out_w + at.block - 1) / at.block;
+    const int32_t reach = (at.blocks * at.block - 1) * s->stride_w + k;
+    const int32_t filled = s->pad_left + s->in_w; /* the pixels right of what outputs reach are widened as well */
+    at.row_bytes = ((reach > filled ? reach : filled) + 1) / 2 * 16;
+    const int32_t most = (GG_M7_PLANE_BYTES / at.row_bytes - k) / s->stride_h + 1;
+    at.stripe = most < 1 ? 1 : most < s->out_h ? most : s->out_h;
+    at.rows = (at.stripe - 1) * s->stride_h + k;
+    at.words = s->stride_w == 1 ? k - 1 : (k + 1) / 2;
+    at.weights = at.rows * at.row_bytes;
+    at.codes = at.weights + 16 * at.words * k;
+    at.taps = at.codes + 8 * at.block * at.blocks;
+    at.bytes = at.taps + (4 * k * k + 7) / 8 * 8;
+    return at;
+}
+
+#endif

@@ -1,0 +1,67 @@
+/* Products of pixels and weights, both widened to int16 (kernels_c/gen/dot_int8.py); for the kernels only. */
+#ifndef GOLDGRAD_CORTEX_M7_DOT_INT8_H
+#define GOLDGRAD_CORTEX_M7_DOT_INT8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Four outputs for pairs of pixels.  Channels are filled up with zeros to a multiple of 8.
+ *
+ *   bias, m   of the four outputs
+ *   w         words of the four outputs in turn;  w_end  4 bytes after the last
+ *   x         words of two pixels in turn, pair after pair; the 8 bytes after the last are read, and mean nothing
+ *   y         int8, of the first pixel's first output, a word a pixel; y_step bytes lie between pixels.  It moves on by
+ *             two steps a pair, and the function returns where it meets y_end.  _raw: int32 [8] a pair
+ *   magic     gg_m7_magic of the outputs' zero point; _odd: where that is odd
+ *   mask      the byte of the outputs, which starts out as 0; mask_step bytes lie between pixels; shift 0 or 4
+ *
+ * All but _raw want lo = -128, hi = 127, and |acc * m| + |zero point| < 32,000 of every output.
+ */
+typedef struct {
+    int32_t bias[4];
+    float m[4];
+    const int16_t *w, *w_end, *x;
+    int8_t *y, *y_end;
+    int32_t y_step;
+    float magic;
+    uint8_t *mask;
+    int32_t mask_step, shift;
+} gg_m7_dot_t;
+
+#if __SIZEOF_POINTER__ == 4
+_Static_assert(offsetof(gg_m7_dot_t, w) == 32 && offsetof(gg_m7_dot_t, shift) == 68,
+               "dot_int8.py knows where they are");
+#endif
+
+void gg_m7_dot(gg_m7_dot_t *p);
+void gg_m7_dot_odd(gg_m7_dot_t *p);
+void gg_m7_dot_mask(gg_m7_dot_t *p);
+void gg_m7_dot_mask_odd(gg_m7_dot_t *p);
+void gg_m7_dot_raw(gg_m7_dot_t *p);
+
+/*
+ * Pairs of pixels that are widened: where both are read, where their words go next, how many pairs, and how many bytes
+ * lie from behind a pixel to the next pair's (_windows: from its start).  to moves on.
+ */
+typedef struct {
+    const int8_t *from[2];
+    int16_t *to;
+    int32_t pairs, skip;
+} gg_m7_pixels_t;
+
+/* The words hold channels 0 and 2, 1 and 3, 4 and 6, and so on. */
+void gg_m7_widen_pixels(gg_m7_pixels_t *p, int32_t groups, uint32_t less);
+
+/* Windows of 3 x 3 x 3, row bytes between rows: 5 words a row, and one that means nothing; reads 3 bytes past a row. */
+void gg_m7_widen_windows(gg_m7_pixels_t *p, int32_t row, uint32_t less);
+
+/* Four rows of a weight: where they are read, and where their words go next.  All pointers move on. */
+typedef struct {
+    const int8_t *from[4];
+    int16_t *to;
+} gg_m7_rows_t;
+
+void gg_m7_widen_rows(gg_m7_rows_t *p, int32_t groups);
+
+#endif

@@ -1,0 +1,129 @@
+"""Kernels in machine code: calls as the ABI or a map says, on the machine that has them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...conformance.providers import NotProvided, Scratch
+from ...kernels._call import Pointer, Struct
+from ...numerics import Array
+from ...ops import FUNCTIONS
+from .calls import Argument, Call, Value
+from .machine import Machine, Word
+
+
+class Calls(Protocol):
+    """Says how functions are called: :class:`~goldgrad.check.providers.calls.Abi` or ``Map``."""
+
+    def symbol(self, function: str) -> str | None:
+        """The C name, or None."""
+
+    def lacks(self, function: str) -> frozenset[str]:
+        """Optional names that the function does not have."""
+
+    def only(self, function: str) -> Mapping[str, Sequence[int]]:
+        """What shapes the function is made for."""
+
+    def call(self, function: str, arrays: Mapping[str, Array | None], attributes: Mapping[str, Any]) -> Call | None:
+        """What to call, or None."""
+
+
+class Compiled:
+    """A provider: functions of a :class:`Machine`, called as ``calls`` says."""
+
+    def __init__(self, name: str, machine: Machine, calls: Calls) -> None:
+        self.name, self.machine, self.calls = name, machine, calls
+
+    def provides(self, function: str) -> bool:
+        """Whether the machine has the function's symbol."""
+        symbol = self.calls.symbol(function)
+        return symbol is not None and self.machine.has(symbol)
+
+    def lacks(self, function: str) -> frozenset[str]:
+        """Optional operands and results that it does not have."""
+        return self.calls.lacks(function)
+
+    def only(self, function: str) -> Mapping[str, Sequence[int]]:
+        """What shapes the function is made for."""
+        return self.calls.only(function)
+
+    def run(
+        self,
+        function: str,
+        inputs: Sequence[Array | None],
+        outputs: Sequence[Array | None],
+        scratch: Scratch,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """One call a sample (ABI-S2); where samples are summed, the chain goes on from what the last one left."""
+        entry = FUNCTIONS[function]
+        names = (*entry.inputs, *entry.outputs)
+        arrays = dict(zip(names, (*inputs, *outputs), strict=True))
+        call = self.calls.call(function, dict(zip(entry.inputs, inputs, strict=True)), attributes)
+        if call is None:
+            raise NotProvided
+        machine = self.machine
+        given = {name: array for name, array in arrays.items() if array is not None}
+        places = machine.place(list(given.values()))
+        addresses = dict(zip(given, places, strict=True))
+        words = [self._word(argument, addresses) for argument in call.arguments]
+        size = call.scratch
+        if isinstance(size, str):
+            size = machine.call(size, [word for word, a in zip(words, call.arguments, strict=True) if _is_struct(a)])
+        if size:
+            given["scratch"] = scratch(size)
+            places = machine.place(list(given.values()))
+            addresses = dict(zip(given, places, strict=True))
+            words = [self._word(argument, addresses) for argument in call.arguments]
+        for step in self._samples(call, given, addresses):
+            machine.call(call.symbol, [step.get(i, word) for i, word in enumerate(words)])
+        machine.collect()
+
+    def _samples(
+        self, call: Call, given: Mapping[str, Array], addresses: Mapping[str, int]
+    ) -> Iterator[dict[int, Word]]:
+        """For each sample the arguments that move on."""
+        moving = {name: given[name][0].nbytes for name in call.sampled if name in given}
+        count = min((len(given[name]) for name in moving), default=1)
+        started = dict(call.chained)
+        for n in range(count):
+            step: dict[int, Word] = {}
+            for i, argument in enumerate(call.arguments):
+                if not isinstance(argument, Pointer):
+                    continue
+                if argument.name in moving:
+                    step[i] = addresses[argument.name] + n * moving[argument.name]
+                elif n and argument.name in started:
+                    step[i] = addresses[started[argument.name]]
+            yield step
+
+    def _word(self, argument: Argument, addresses: Mapping[str, int]) -> Word:
+        if isinstance(argument, Value):
+            return argument
+        if isinstance(argument, Pointer):
+            return addresses.get(argument.name, 0)
+        if isinstance(argument, Struct):
+            return self.machine.constant(packed(argument))
+        return 0 if argument is None else addresses.get("scratch", 0)
+
+
+def packed(argument: Struct) -> bytes:
+    """The struct's bytes: int32 fields, nested structs in their place."""
+    numbers = [*_numbers(argument.fields)]
+    return struct.pack(f"<{len(numbers)}i", *numbers)
+
+
+def _numbers(fields: Mapping[str, Any]) -> Iterator[int]:
+    for value in fields.values():
+        if isinstance(value, Mapping):
+            yield from _numbers(value)
+        else:
+            yield int(np.int32(value))
+
+
+def _is_struct(argument: Argument) -> bool:
+    return isinstance(argument, Struct)

@@ -1,0 +1,100 @@
+"""What ``goldgrad check`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..results import Finding, Report, Result, Status
+from .rule_texts import first_paragraph, title
+
+WIDEST = 200
+"""Characters of a case that are printed; the file that keeps the finding has all."""
+
+
+def show(console: Console, report: Report) -> None:
+    """Print the table, every failure, and the verdict."""
+    console.print(_table(report))
+    seen: set[str] = set()
+    for finding in report.findings:
+        show_finding(console, finding, brief=finding.function in seen)
+        seen.add(finding.function)
+    for line in verdict(report):
+        console.print(line, soft_wrap=True)
+
+
+def _table(report: Report) -> Table:
+    grid = Table("function", box=SIMPLE_HEAD)
+    for heading in ("rules", "properties", "cases", "seconds"):
+        grid.add_column(heading, justify="right")
+    grid.add_column("")
+    for function in report.functions:
+        results = report.of(function)
+        tried = [result for result in results if result.status is not Status.NO_CASE]
+        grid.add_row(
+            function,
+            str(len({rule for result in tried for rule in result.rules})),
+            str(len(tried)),
+            f"{sum(result.cases for result in results):,}",
+            f"{sum(result.seconds for result in results):.1f}",
+            judgement(results),
+        )
+    return grid
+
+
+def judgement(results: Sequence[Result]) -> str:
+    """What is said of a function, in rich's markup."""
+    broken = [result.property for result in results if result.status is Status.FAILS]
+    if broken:
+        return f"[red]breaks[/red] {', '.join(broken)}"
+    if not any(result.cases for result in results):
+        return "[yellow]takes no case that was tried[/yellow]"
+    untried = [result.property for result in results if result.status is Status.NO_CASE]
+    return "[green]conforms[/green]" + (f" [dim](nothing to try for {', '.join(untried)})[/dim]" if untried else "")
+
+
+def show_finding(console: Console, finding: Finding, brief: bool = False) -> None:
+    """Print a failure: in whole, or as one line where its function has failed before."""
+    head = f"[red]{finding.function}[/red] breaks '{finding.broken}': {escape(finding.headline)}"
+    if finding.is_flaky:
+        head += " [yellow](not every time)[/yellow]"
+    if brief:
+        console.print(f"{head}  [bold]{finding.repeat}[/bold]", soft_wrap=True)
+        return
+    console.print(head, soft_wrap=True)
+    for line in finding.details:
+        console.print(f"    {escape(line)}", soft_wrap=True)
+    for line in str(finding.parsed()).splitlines():
+        shown = line if len(line) <= WIDEST else f"{line[:WIDEST]} ..."
+        console.print(f"  {escape(shown)}", soft_wrap=True)
+    for rule in finding.rules[:3]:
+        console.print(f"    [dim]{escape(title(rule))}. {escape(first_paragraph(rule))}[/dim]", soft_wrap=True)
+    console.print(f"  repeat: [bold]{finding.repeat}[/bold]", soft_wrap=True)
+
+
+def verdict(report: Report) -> list[str]:
+    """The last lines."""
+    lines = []
+    subject = report.subject
+    if report.not_provided:
+        lines.append(f"not provided: {', '.join(report.not_provided)}")
+    against = "" if subject.semantics == "goldgrad" else f", as {subject.semantics} has it"
+    cases = (
+        f"{report.cases:,} cases in {report.seconds:.1f} s, class {subject.klass}, profile {report.profile}{against}"
+    )
+    functions = len(report.functions)
+    if report.conforms:
+        many = f"{functions} function{'s' if functions > 1 else ''}"
+        lines.append(f"[green]{escape(subject.provider)} conforms[/green] in {many} ({cases})")
+    elif not report.findings:
+        lines.append(f"[red]{escape(subject.provider)}: no case was tried[/red]; look at `when` in its map")
+    else:
+        wrong = len({finding.function for finding in report.findings})
+        lines.append(
+            f"[red]{escape(subject.provider)} does not conform[/red]: {wrong} of {functions} functions fail ({cases})"
+        )
+    return lines

@@ -1,0 +1,264 @@
+"""Puts a provider under the suite: functions side by side in processes of their own, properties one after another."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import monotonic
+
+from .._version import __version__
+from ..conformance.case import Case
+from ..conformance.compare import Mismatch, rules_of
+from ..conformance.properties import PROPERTIES, verify
+from ..conformance.providers import NotProvided, Provider, lacking
+from ..conformance.search import explore, without
+from ..errors import GoldgradError, show
+from ..ops import FUNCTIONS
+from .providers.isolated import Isolated
+from .providers.opening import open_provider
+from .results import FINDINGS, Finding, Report, Result, Status, Subject, keep
+from .vectors import Recorded, drawn, permanent, write_files
+
+CLASSES = ("exact", "dot")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is tried."""
+
+    examples: int
+    """Cases a property of a function."""
+    seconds: float
+    """What one call may take."""
+    patience: float
+    """What shrinking a failure may take."""
+    same: bool
+    """Whether the cases are the same each time."""
+
+
+PROFILES = {
+    "quick": Profile(20, 3.0, 6.0, True),
+    "ci": Profile(120, 5.0, 20.0, True),
+    "deep": Profile(5000, 10.0, 120.0, False),
+}
+
+Told = Callable[[Result], None]
+
+
+def functions_of(operators: Sequence[str]) -> list[str]:
+    """The functions that ``--op`` names: an operator, a function, or a pattern of either; all, if none is named."""
+    chosen: dict[str, None] = {}
+    for wanted in operators or ["*"]:
+        found = [name for name in FUNCTIONS if fnmatch.fnmatch(name, wanted) or name.partition(".")[0] == wanted]
+        if not found:
+            names = ", ".join(dict.fromkeys(name.partition(".")[0] for name in FUNCTIONS))
+            raise GoldgradError(f"there is no operator {show(wanted)}; use one of {names}, or a function of one")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
+
+
+def properties_of(function: str, klass: str) -> list[str]:
+    """The properties that a class asks of a function."""
+    entry = FUNCTIONS[function]
+    return [p.name for p in PROPERTIES.values() if p.applies(entry) and p.asked(entry, klass)]
+
+
+def check_choices(subject: Subject, profile: str) -> None:
+    """Raise for a class or a profile that there is not."""
+    if subject.klass not in CLASSES:
+        raise GoldgradError(f"there is no class {show(subject.klass)}; use {' or '.join(CLASSES)}")
+    if profile not in PROFILES:
+        raise GoldgradError(f"there is no profile {show(profile)}; use {', '.join(PROFILES)}")
+
+
+def check(
+    subject: Subject,
+    operators: Sequence[str] = (),
+    profile: str = "quick",
+    examples: int | None = None,
+    jobs: int = 0,
+    told: Told = lambda result: None,
+    resume: bool = False,
+    folder: Path = FINDINGS,
+) -> Report:
+    """Check a provider; every result is told as soon as it is there, and every finding kept in ``folder``.
+
+    ``jobs`` is how many processes work side by side (0: as many as there are cores).  With ``resume`` what an
+    interrupted check of the same subject has done is taken from ``folder``.
+    """
+    start = monotonic()
+    chosen = functions_of(operators)
+    check_choices(subject, profile)
+    settings = PROFILES[profile]
+    if examples is not None:
+        settings = Profile(examples, settings.seconds, settings.patience, settings.same)
+    journal = Journal(folder, subject, settings)
+    done = journal.read() if resume else {}
+    report = Report(subject, profile, __version__)
+    with open_provider(subject.provider, settings.seconds, **subject.options) as provider:
+        provided = [function for function in chosen if provider.provides(function)]
+        report.not_provided = [function for function in chosen if function not in provided]
+        count = min(jobs or os.cpu_count() or 1, len(provided))
+        if not provided:
+            raise GoldgradError(f"{subject.provider} provides none of {', '.join(chosen)}; choose others with --op")
+        found: dict[str, list[Result]] = {function: [] for function in provided}
+        if count <= 1:
+            arriving = (r for function in provided for r in _function(provider, subject, function, settings, done))
+            _collect(arriving, found, told, journal, folder)
+    if count > 1:
+        _collect(_side_by_side(subject, provided, settings, done, count), found, told, journal, folder)
+    report.results = [result for function in provided for result in found[function]]
+    report.seconds = monotonic() - start
+    journal.close()
+    return report
+
+
+def _collect(
+    arriving: Iterator[Result], found: dict[str, list[Result]], told: Told, journal: Journal, folder: Path
+) -> None:
+    for result in arriving:
+        found[result.function].append(result)
+        journal.write(result)
+        if result.finding:
+            keep([result.finding], folder)
+        told(result)
+
+
+Done = dict[tuple[str, str], Result]
+
+
+def _side_by_side(
+    subject: Subject, functions: Sequence[str], settings: Profile, done: Done, jobs: int
+) -> Iterator[Result]:
+    """As :func:`_function`, for all functions, in as many processes as ``jobs``."""
+    # Those with many operands take longest: they go first.
+    order = sorted(functions, key=lambda function: -len(FUNCTIONS[function].inputs))
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_open, initargs=(subject, settings.seconds)
+    ) as pool:
+        pending = [pool.submit(_opened, subject, function, settings, done) for function in order]
+        for each in as_completed(pending):
+            yield from each.result()
+
+
+_provider: Isolated | None = None
+
+
+def _open(subject: Subject, seconds: float) -> None:
+    global _provider  # noqa: PLW0603  (one a process)
+    _provider = open_provider(subject.provider, seconds, **subject.options)
+
+
+def _opened(subject: Subject, function: str, settings: Profile, done: Done) -> list[Result]:
+    assert _provider is not None
+    return [*_function(_provider, subject, function, settings, done)]
+
+
+def _function(provider: Isolated, subject: Subject, function: str, settings: Profile, done: Done) -> Iterator[Result]:
+    """All properties of a function; once one hangs, the rest is skipped, and once one fails, others are shrunk less."""
+    yield from _vectors(provider, subject, function)
+    hangs, patience = False, settings.patience
+    for name in properties_of(function, subject.klass):
+        rules = rules_of(function, PROPERTIES[name].letters)
+        if (function, name) in done:
+            yield done[function, name]
+            continue
+        if hangs:
+            yield Result(function, name, Status.SKIPPED, 0, 0.0, rules)
+            continue
+        start = monotonic()
+        explored = explore(name, function, provider, settings.examples, settings.same, patience)
+        seconds = round(monotonic() - start, 3)
+        if explored.found:
+            finding = Finding.of(subject, explored.found, explored.is_flaky)
+            hangs, patience = "raised Hung" in finding.headline, 1.0
+            yield Result(function, name, Status.FAILS, explored.cases, seconds, finding.rules, finding)
+        else:
+            status = Status.HOLDS if explored.cases else Status.NO_CASE
+            yield Result(function, name, status, explored.cases, seconds, rules)
+
+
+def _vectors(provider: Provider, subject: Subject, function: str) -> Iterator[Result]:
+    """The permanent vectors of a function, each under the property that it once broke."""
+    for name, case in permanent():
+        if case.function == function:
+            yield _once(provider, subject, name, [case])
+
+
+def _once(provider: Provider, subject: Subject, name: str, cases: Sequence[Case]) -> Result:
+    """A property on given cases; the first failure is what is found."""
+    function, start, count = cases[0].function, monotonic(), 0
+    rules = rules_of(function, PROPERTIES[name].letters)
+    for case in cases:
+        try:
+            verify(name, without(case, lacking(provider, function)), provider)
+        except NotProvided:
+            continue
+        except Mismatch as mismatch:
+            finding = Finding.of(subject, mismatch, is_flaky=False)
+            seconds = round(monotonic() - start, 3)
+            return Result(function, name, Status.FAILS, count + 1, seconds, finding.rules, finding)
+        count += 1
+    status = Status.HOLDS if count else Status.NO_CASE
+    return Result(function, name, status, count, round(monotonic() - start, 3), rules)
+
+
+def check_files(subject: Subject, operators: Sequence[str], profile: str, told: Told, folder: Path) -> Report | int:
+    """Judge the results in ``dir:PATH``; where there are none yet, write the vectors there and say how many."""
+    start, path = monotonic(), Path(subject.provider.partition(":")[2])
+    functions = functions_of(operators)
+    if not (path / "vectors").exists():
+        return write_files(path / "vectors", [*drawn(functions, PROFILES[profile].examples)])
+    provider = Recorded(subject.provider, path / "vectors", path / "results")
+    report = Report(subject, profile, __version__)
+    for function in functions:
+        cases = [case for _, case, _ in provider.cases if case.function == function]
+        if not cases or not provider.provides(function):
+            report.not_provided.append(function)
+            continue
+        asked = "bound" if "bound" in properties_of(function, subject.klass) else "bits"
+        report.results.append(_once(provider, subject, asked, cases))
+        told(report.results[-1])
+    keep(report.findings, folder)
+    report.seconds = monotonic() - start
+    return report
+
+
+class Journal:
+    """What a check has done so far, a line a result, so that it can go on after it was interrupted."""
+
+    def __init__(self, folder: Path, subject: Subject, settings: Profile) -> None:
+        key = json.dumps([asdict(subject), asdict(settings), _digests(subject)], sort_keys=True)
+        self._path = folder / f"journal-{hashlib.sha256(key.encode()).hexdigest()[:12]}.jsonl"
+        self._results: list[str] = []
+
+    def read(self) -> Done:
+        """The results that are there."""
+        if not self._path.exists():
+            return {}
+        results = [Result.from_json(json.loads(line)) for line in self._path.read_text().splitlines()]
+        return {(result.function, result.property): result for result in results}
+
+    def write(self, result: Result) -> None:
+        """Add one."""
+        self._results.append(json.dumps(result.as_json()))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text("\n".join(self._results) + "\n")
+
+    def close(self) -> None:
+        """Forget it: the check has ended."""
+        self._path.unlink(missing_ok=True)
+
+
+def _digests(subject: Subject) -> list[str]:
+    """Of the files that the provider is made of: a changed kernel is another subject."""
+    target = subject.provider.partition(":")[2].rpartition("@")[0] or subject.provider.partition(":")[2]
+    files = [Path(part) for part in target.split(",")] + ([Path(subject.map)] if subject.map else [])
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]

@@ -1,0 +1,47 @@
+"""A plan whose streamed forward blocks are undone where that costs no byte: kernels of whole maps are faster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..graph import Graph, Node, validate
+from ..rules import rule
+from .bound import bound_of_any_order
+from .demand import demands, profile
+from .offsets import place
+from .plan import Plan, check_plan
+
+NAME = "unfold"
+"""What a plan's list of passes calls it."""
+
+
+@rule("MEM-S11")
+def unfolded(plan: Plan) -> Plan:
+    """The plan with as many streamed forward blocks replaced by their nodes as its arena has room for.
+
+    Nodes are tried from the last to the first, and keep their order; the arena of what is returned is no larger.
+    """
+    graph, undone = plan.graph, list[Graph]()
+    in_place = "in-place" in plan.passes
+    for node in reversed(plan.graph.nodes):
+        if node.function == "composite.rows" and "fed" not in node.attributes:
+            tried = _without(graph, node)
+            if profile(tried, demands(tried, in_place)).peak <= plan.arena_bytes:
+                graph = tried
+                undone.append(tried)
+    while undone:  # the placement may leave a gap that the live bytes do not tell of
+        graph = undone.pop()
+        asked = demands(graph, in_place)
+        placement = place(graph, asked)
+        found = replace(plan, graph=graph, placement=placement, profile=profile(graph, asked))
+        if found.arena_bytes <= plan.arena_bytes:
+            validate(graph)
+            check_plan(graph, placement)
+            return replace(found, passes=(*plan.passes, NAME), bound_bytes=bound_of_any_order(graph, asked))
+    return plan
+
+
+def _without(graph: Graph, block: Node) -> Graph:
+    """The graph with the nodes of a block in its place."""
+    nodes = [part for node in graph.nodes for part in (node.body if node is block else (node,))]
+    return graph.with_nodes(nodes, block.inner)

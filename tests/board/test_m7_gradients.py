@@ -1,0 +1,157 @@
+"""The backward kernels for a Cortex-M7 on sizes that fill their blocks, and leave some of every kind over."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from goldgrad.board.function import BUFFERS
+from goldgrad.board.kernels import BoardKernels
+from goldgrad.conformance.case import Case
+from goldgrad.conformance.properties import PROPERTIES, verify
+from goldgrad.conformance.strategies import NASTY, SPECIAL
+from goldgrad.ops import FUNCTIONS
+
+mark = pytest.mark
+PROPERTY_NAMES = ("bits", "frame", "scratch", "alias")
+
+
+@functools.cache
+def provider():
+    return BoardKernels("m7")
+
+
+def check(case):
+    for name in PROPERTY_NAMES:
+        if PROPERTIES[name].applies(FUNCTIONS[case.function]):
+            verify(name, case, provider())
+
+
+class Values:
+    """Operands like gradients, with what hurts among them."""
+
+    def __init__(self, seed=0):
+        self.random = np.random.default_rng(seed)
+
+    def floats(self, *shape, special=0):
+        values = self.random.standard_normal(shape).astype(np.float32)
+        hard = self.random.random(shape) < 0.1
+        values[hard] = self.random.choice(NASTY, int(hard.sum()))
+        for at in self.random.integers(0, values.size, special):
+            values.flat[at] = self.random.choice(SPECIAL)
+        return values
+
+    def codes(self, *shape, least=-128):
+        return self.random.integers(least, 128, shape).astype(np.int8)
+
+    def split(self, *shape, kept):
+        """The part that trains, and which channels it is of."""
+        channels = np.sort(self.random.choice(shape[-1], kept, replace=False)).astype(np.int32)
+        return (self.codes(*shape[:-1], kept, least=-127), channels) if kept else ()
+
+
+POINTWISE = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
+MATRICES = [
+    # height, width, output channels, input channels, kept
+    (4, 4, 160, 32, 0),
+    (4, 4, 32, 96, 24),
+    (8, 8, 24, 48, 0),
+    (3, 3, 65, 37, 5),
+    (5, 1, 71, 8, 8),
+    (2, 2, 8, 4, 1),
+    (1, 1, 10, 70, 0),
+    (3, 1, 129, 3, 2),
+    (9, 8, 1, 6, 0),
+    (13, 5, 4, 1, 0),
+]
+
+
+@mark.rules("CONV-S4", "CONV-S7", "CONV-A2", "ABI-S5")
+@mark.parametrize("sizes", MATRICES, ids=str)
+@mark.parametrize("starts", [False, True])
+def test_gradient_of_a_pointwise_input(sizes, starts):
+    height, width, out_c, in_c, kept = sizes
+    v = Values(out_c)
+    w = v.codes(out_c, 1, 1, in_c, least=-127)
+    dx0 = v.floats(1, height, width, in_c, special=1) if starts else None
+    g = v.floats(1, height, width, out_c, special=int(starts))
+    check(Case("conv2d.vjp_x", (g, w, dx0, *v.split(*w.shape, kept=kept)), {"in_hw": (height, width), **POINTWISE}))
+
+
+@mark.rules("CONV-S5", "CONV-A3", "ABI-S5")
+@mark.parametrize("sizes", MATRICES, ids=str)
+@mark.parametrize("starts", [False, True])
+def test_gradient_of_a_pointwise_weight(sizes, starts):
+    height, width, out_c, in_c, _ = sizes
+    v = Values(in_c)
+    dw0 = v.floats(out_c, 1, 1, in_c, special=1) if starts else None
+    g, x = v.floats(1, height, width, out_c, special=int(starts)), v.codes(1, height, width, in_c)
+    check(Case("conv2d.vjp_w", (g, x, dw0), {"x_zero": -128 if starts else 3, "kernel": (1, 1), **POINTWISE}))
+
+
+WINDOWS = [
+    # height, width, channels, kept, kernel, stride, pad
+    (4, 4, 32, 0, 3, 1, (1, 1, 1, 1)),
+    (4, 4, 24, 7, 5, 1, (2, 2, 2, 2)),
+    (8, 8, 16, 0, 7, 2, (3, 3, 3, 3)),
+    (8, 8, 8, 8, 7, 1, (3, 3, 3, 3)),
+    (7, 5, 37, 9, 3, 2, (1, 0, 0, 1)),
+    (9, 6, 41, 0, 5, 2, (1, 2, 2, 1)),
+    (6, 7, 9, 1, 2, 3, (0, 0, 0, 0)),
+    (5, 5, 70, 3, 3, 1, (0, 0, 0, 0)),
+    (3, 3, 11, 0, 1, 2, (0, 2, 1, 0)),
+    (4, 3, 5, 2, 3, 1, (2, 3, 4, 1)),
+]
+
+
+@mark.rules("DW-S4", "DW-S7", "DW-A2", "ABI-S5")
+@mark.parametrize("sizes", WINDOWS, ids=str)
+@mark.parametrize("starts", [False, True])
+def test_gradient_of_a_depthwise_input(sizes, starts):
+    height, width, channels, kept, kernel, stride, pad = sizes
+    v = Values(channels)
+    reach = [(size + a + b - kernel) // stride + 1 for size, a, b in ((height, *pad[:2]), (width, *pad[2:]))]
+    w = v.codes(kernel, kernel, channels, least=-127)
+    dx0 = v.floats(1, height, width, channels, special=1) if starts else None
+    geometry = {"stride": (stride, stride), "pad": pad, "dilation": (1, 1)}
+    g = v.floats(1, *reach, channels, special=int(starts))
+    operands = (g, w, dx0, *v.split(*w.shape, kept=kept))
+    check(Case("depthwise_conv2d.vjp_x", operands, {"in_hw": (height, width), **geometry}))
+
+
+@mark.rules("SCALE-S1", "SCALE-S2", "ADD-S4", "BIAS-S1", "ABI-S5")
+@mark.parametrize("channels", [8, 16, 13, 7, 33])
+def test_masks_scales_and_sums(channels):
+    v = Values(channels)
+    shape = (1, 5, 3, channels)
+    bits = v.random.integers(0, 2, shape).astype(np.uint8)
+    mask, gy, dx0 = np.packbits(bits, axis=-1, bitorder="little"), v.floats(*shape, special=9), v.floats(*shape)
+    m = v.random.uniform(0.001, 0.1, channels).astype(np.float32)
+    check(Case("mask_scale.forward", (gy, mask, m), {}))
+    check(Case("add.vjp_x", (gy, mask, m[:1]), {}))
+    check(Case("add.vjp_x", (gy, mask, m[:1], dx0), {}))
+    check(Case("bias_gradient.forward", (gy, None), {}))
+    check(Case("bias_gradient.forward", (v.floats(*shape), v.floats(channels)), {}))
+
+
+@mark.rules("STREAM-M3", "ABI-S5")
+@mark.parametrize(("name", "dtype"), [("int8", np.int8), ("float", np.float32)])
+def test_channels_apart(name, dtype):
+    """Bytes as they were at any alignment, and nothing around them."""
+    machine, random = provider().machine, np.random.default_rng(1)
+    source, target = BUFFERS, BUFFERS + 0x4000
+    for count, width, from_stride, to_stride, shift in (
+        (5, 24, 40, 24, 1), (3, 32, 32, 96, 3), (7, 3, 9, 5, 2), (4, 1, 7, 1, 0), (1, 19, 19, 23, 1),
+    ):  # fmt: skip
+        size = np.dtype(dtype).itemsize
+        at = shift if size == 1 else 4 * shift
+        tensor = random.integers(0, 256, count * from_stride * size).astype(np.uint8)
+        before = random.integers(0, 256, count * to_stride * size + 64).astype(np.uint8)
+        machine.write(source + at, tensor.tobytes())
+        machine.write(target, before.tobytes())
+        machine.call(f"gg_stream_copy_{name}", (count, width, from_stride, source + at, to_stride, target + 32))
+        expected = before.copy()
+        expected[32:-32].reshape(count, -1)[:, : width * size] = tensor.reshape(count, -1)[:, : width * size]
+        assert bytes(machine.read(target, before.size)) == expected.tobytes()
