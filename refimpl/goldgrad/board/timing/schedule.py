@@ -57,11 +57,11 @@ class Pipeline:
         at, reason = self._kept_by_shadow(instruction, at, reason)
         next_cycle = max(self.cycle + 1, self.free_at)
         fault = self._pair_fault(instruction)
-        if not self.closed and not fault and at <= self.cycle:
-            if instruction.row.shadow == OLDER and self._in_shadow(self.cycle):
+        if not self.closed and at <= self.cycle:
+            if self._waits_as_younger(instruction, fault):
                 assert self.shadow_from is not None
                 at, reason = self.shadow_from + self.table.shadow + 1, "the younger in the shadow of VFMA"
-            else:
+            elif not fault:
                 return self._commit(instruction, self.cycle, YOUNGER, "", 0, taken)
         cycle = max(next_cycle, at)
         why = reason if at > next_cycle else "" if self.closed else fault or reason
@@ -99,6 +99,13 @@ class Pipeline:
     def _in_shadow(self, cycle: int) -> bool:
         """Whether a VFMA issued in one of the cycles before."""
         return self.shadow_from is not None and self.shadow_from < cycle <= self.shadow_from + self.table.shadow
+
+    def _waits_as_younger(self, instruction: Instruction, fault: str) -> bool:
+        """Whether the younger slot, or being beside a VFMA that is not the first, keeps it back until the shadow ends."""
+        if instruction.row.shadow != OLDER or not self.table.shadow or self.older is None:
+            return False
+        beside = self.older.row.casts_shadow and not self.older_is_first
+        return beside if fault else self._in_shadow(self.cycle)
 
     def _kept_by_shadow(self, instruction: Instruction, at: int, reason: str) -> tuple[int, str]:
         """VFMA keeps some instructions back whatever slot they get."""
