@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -82,16 +83,26 @@ def run(
     keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+    cycles: Annotated[bool, typer.Option("--cycles", help="Cycles by the timing model; needs --board.")] = False,
+    memory: Annotated[
+        str | None, typer.Option(help="For --cycles: dtcm (no wait states, the default), sram, or flash-aware.")
+    ] = None,
 ) -> None:
     """Train a network: in the interpreter and through the C kernels, or on the emulated board."""
     from rich.console import Console
 
     console = Console(highlight=False)
+    if memory is not None and not cycles:
+        raise GoldgradError(f"--memory {memory} says nothing without --cycles; add it")
+    if cycles and on is None:
+        raise GoldgradError("--cycles are the board's; add --board stm32f746")
     if on is not None:
         from .report import board
 
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
+        if cycles:
+            wanted = replace(wanted, memory=memory or "dtcm")
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -234,6 +245,24 @@ def export(
     from .check.export import export as write
 
     print(f"written: {target} ({write(target, op or (), count, mapping, kernels or (), cflag or ())})")
+
+
+@app.command()
+def cycles(
+    elf: Annotated[Path, typer.Argument(help="A linked ELF for Cortex-M, with symbols.")],
+    function: Annotated[str, typer.Option(help="The function to call.")],
+    arguments: Annotated[Path | None, typer.Option(help="TOML: an [[argument]] table a parameter.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List every instruction: cycle, slot, why so late.")
+    ] = False,
+    budget: Annotated[int, typer.Option(help="Instructions that it may take.")] = 1_000_000_000,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """Cortex-M7 cycles of one call of a function of anybody's firmware, by the timing model, and where they go."""
+    from .report.console import console
+    from .report.cycles import run
+
+    raise typer.Exit(run(console(), elf, function, arguments, budget, explain, json))
 
 
 @app.command()
