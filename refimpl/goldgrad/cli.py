@@ -58,6 +58,11 @@ def spec(
     raise typer.Exit(ties.show_rule(rule) if rule else ties.show_table())
 
 
+Room = Annotated[
+    int, typer.Option(metavar="BYTES", help="How many more bytes than the least the plan may take, for speed.")
+]
+
+
 @app.command()
 def run(
     model: Annotated[str, typer.Argument(help="What to train: digits; with --board any network.")],
@@ -82,6 +87,7 @@ def run(
     compare: Annotated[bool, typer.Option("--compare", help="All schemes, and no QAS, side by side, in C.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     cycles: Annotated[bool, typer.Option("--cycles", help="Cycles by the timing model; needs --board.")] = False,
     memory: Annotated[
@@ -101,8 +107,7 @@ def run(
 
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
-        if cycles:
-            wanted = replace(wanted, memory=memory or "dtcm")
+        wanted = replace(wanted, memory=(memory or "dtcm") if cycles else None, room=room)
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -149,6 +154,7 @@ def plan(
     solver: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time for the constraint solver, if placement leaves a gap.")
     ] = 0.0,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     picture: Annotated[
         list[Path] | None,
@@ -160,7 +166,7 @@ def plan(
     from .report.plan import run
 
     pictures = picture or [Path("out/plan.svg"), Path("out/plan.png")]
-    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
+    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, room, json, pictures))
 
 
 Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
