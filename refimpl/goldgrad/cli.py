@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,11 @@ def spec(
     raise typer.Exit(ties.show_rule(rule) if rule else ties.show_table())
 
 
+Room = Annotated[
+    int, typer.Option(metavar="BYTES", help="How many more bytes than the least the plan may take, for speed.")
+]
+
+
 @app.command()
 def run(
     model: Annotated[str, typer.Argument(help="What to train: digits; with --board any network.")],
@@ -81,17 +87,27 @@ def run(
     compare: Annotated[bool, typer.Option("--compare", help="All schemes, and no QAS, side by side, in C.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+    cycles: Annotated[bool, typer.Option("--cycles", help="Cycles by the timing model; needs --board.")] = False,
+    memory: Annotated[
+        str | None, typer.Option(help="For --cycles: dtcm (no wait states, the default), sram, or flash-aware.")
+    ] = None,
 ) -> None:
     """Train a network: in the interpreter and through the C kernels, or on the emulated board."""
     from rich.console import Console
 
     console = Console(highlight=False)
+    if memory is not None and not cycles:
+        raise GoldgradError(f"--memory {memory} says nothing without --cycles; add it")
+    if cycles and on is None:
+        raise GoldgradError("--cycles are the board's; add --board stm32f746")
     if on is not None:
         from .report import board
 
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
+        wanted = replace(wanted, memory=(memory or "dtcm") if cycles else None, room=room)
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -138,6 +154,7 @@ def plan(
     solver: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time for the constraint solver, if placement leaves a gap.")
     ] = 0.0,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     picture: Annotated[
         list[Path] | None,
@@ -149,7 +166,7 @@ def plan(
     from .report.plan import run
 
     pictures = picture or [Path("out/plan.svg"), Path("out/plan.png")]
-    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
+    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, room, json, pictures))
 
 
 Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
@@ -237,6 +254,24 @@ def export(
 
 
 @app.command()
+def cycles(
+    elf: Annotated[Path, typer.Argument(help="A linked ELF for Cortex-M, with symbols.")],
+    function: Annotated[str, typer.Option(help="The function to call.")],
+    arguments: Annotated[Path | None, typer.Option(help="TOML: an [[argument]] table a parameter.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List every instruction: cycle, slot, why so late.")
+    ] = False,
+    budget: Annotated[int, typer.Option(help="Instructions that it may take.")] = 1_000_000_000,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """Cortex-M7 cycles of one call of a function of anybody's firmware, by the timing model, and where they go."""
+    from .report.console import console
+    from .report.cycles import run
+
+    raise typer.Exit(run(console(), elf, function, arguments, budget, explain, json))
+
+
+@app.command()
 def doctor() -> None:
     """Which compilers and emulators are here, and which of them are used; exit code 3 if the board cannot be run."""
     from .board.doctor import report
@@ -270,7 +305,9 @@ def write_baseline(
     file: Annotated[Path, typer.Argument(help="Where to keep the costs: JSON.")],
     program: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL:SCHEME", help="Measure a step of it, for example digits:sparse; can be repeated."),
+        typer.Option(
+            metavar="MODEL:SCHEME[:KERNELS]", help="Measure a step, for example digits:sparse; can be repeated."
+        ),
     ] = None,
     function: Annotated[
         list[str] | None,
