@@ -11,9 +11,9 @@ where the pixels (r12) and the weights (lr) are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from assembly import file, function, write
+from assembly import file, function, write, zipped
 
 # Offsets in gg_m7_depthwise_t.
 X, ROW_BYTES, W, W_BYTES, BLOCKS, CODES, MAGIC, ROWS, ROWS_END, BIAS, M = *range(0, 40, 4), 52
@@ -111,11 +111,15 @@ def block(taps: int, stride: int, outputs: int) -> Iterator[str]:
 
 
 def beside(products: list[str], others: list[str]) -> Iterator[str]:
-    """One of the others after each product that has no load after it, and what is left at the end."""
+    """One of the others after each product that has no load after it, and where a row waits for its first loads.
+
+    What is left comes at the end.
+    """
     waiting = list(others)
     for line, after in zip(products, [*products[1:], ""], strict=True):
         yield line
-        if line.startswith("sml") and not after.startswith("ld") and waiting:
+        alone = line.startswith("sml") and not after.startswith("ld")
+        if waiting and (alone or line.startswith(("add r12", "ldr r8, [r12]", "ldrd", "ldm"))):
             yield waiting.pop(0)
     yield from waiting
 
@@ -127,11 +131,11 @@ def rounded(outputs: int) -> Iterator[str]:
     yield from (f"vadd.f32 s{i}, s{i}, s9" for i in range(outputs))
 
 
-def codes(outputs: int) -> Iterator[str]:
-    """Codes of the block before, two a word, not yet clamped."""
+def codes(outputs: int, others: Iterable[str] = ()) -> Iterator[str]:
+    """Codes of the block before, two a word, not yet clamped; others run beside."""
     yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, outputs, 2))
     yield f"ldr r12, [sp, #{TO}]"
-    yield from (f"pkhbt r{i}, r{i}, r{i + 1}, lsl #16" for i in range(0, outputs, 2))
+    yield from zipped((f"pkhbt r{i}, r{i}, r{i + 1}, lsl #16" for i in range(0, outputs, 2)), others)
     yield f"stm r12!, {{{', '.join(f'r{i}' for i in range(0, outputs, 2))}}}"
 
 
@@ -191,12 +195,11 @@ def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
     yield from block(taps, stride, outputs)
     yield "vmov.f32 s8, s10"
     yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, outputs, 2))
-    yield from codes(outputs)
-    yield f"ldr lr, [sp, #{X_HERE}]"
-    yield f"ldr r{outputs}, [sp, #{X_END}]"
+    here, end = f"[sp, #{X_HERE}]", f"[sp, #{X_END}]"
+    yield from codes(
+        outputs, [f"ldr lr, {here}", f"ldr r{outputs}, {end}", f"add lr, lr, #{step}", f"str lr, {here}"]
+    )
     yield f"str r12, [sp, #{TO}]"
-    yield f"add lr, lr, #{step}"
-    yield f"str lr, [sp, #{X_HERE}]"
     yield f"cmp lr, r{outputs}"
     yield "bne 5b"
     yield f"ldr r0, [sp, #{P}]"

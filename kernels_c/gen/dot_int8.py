@@ -266,6 +266,29 @@ def widen_w() -> Iterator[str]:
     yield "pop {r0, r4-r11, pc}"
 
 
+def widen_window_rows() -> Iterator[str]:
+    """r0 four rows' pointers and the next free word: 27 weights each, in the words of widen_windows."""
+    low = ("r0", "r10", "r11", "lr")
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r2-r5, r12}"
+    yield "mov r1, #3"
+    yield "1:"
+    for _ in range(2):
+        yield from (f"ldr r{i + 4}, [r{i}], #4" for i in range(2, 6))
+        yield from (f"sxtb16 {even}, r{word}" for even, word in zip(low, range(6, 10), strict=True))
+        yield "stm r12!, {r0, r10, r11, lr}"
+        yield from (f"sxtb16 r{i}, r{i}, ror #8" for i in range(6, 10))
+        yield "stm r12!, {r6-r9}"
+    yield from (f"ldrsb r{i + 4}, [r{i}], #1" for i in range(2, 6))
+    yield "subs r1, #1"
+    yield from (f"uxth r{i}, r{i}" for i in range(6, 10))
+    yield "stm r12!, {r6-r9}"
+    yield "bne 1b"
+    yield from (f"mov r{i}, #0" for i in range(6, 10))
+    yield "stm r12!, {r6-r9}"
+    yield "pop {r4-r11, pc}"
+
+
 DOT = "gg_m7_dot_t *p __attribute__((unused))"
 FUNCTIONS = (
     function("gg_m7_dot", DOT, dot(""), "CONV-S1, CONV-S2: requantized to all of int8."),
@@ -292,6 +315,12 @@ FUNCTIONS = (
         "gg_m7_rows_t *p __attribute__((unused)), int32_t groups __attribute__((unused))",
         widen_w(),
         "Four rows of a weight, groups of 4 channels.",
+    ),
+    function(
+        "gg_m7_widen_window_rows",
+        "const gg_m7_rows_t *p __attribute__((unused))",
+        widen_window_rows(),
+        "Four rows of a weight of 3 x 3 pixels with 3 channels.",
     ),
 )
 
