@@ -14,7 +14,7 @@ C_FILES := $(sort $(shell find kernels_c -name '*.[ch]'))
 M7_FILES := $(sort $(wildcard kernels_c/src/cortex_m7/*.c))
 M7_TARGET := --target=thumbv7em-none-eabihf -mcpu=cortex-m7
 FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch] examples/*/*.c))
-OBSERVERS := $(sort $(wildcard refimpl/goldgrad/board/emulators/*.c))
+OBSERVERS := $(sort $(wildcard refimpl/goldgrad/board/emulators/*.[ch]))
 
 # What the installed package is made of: the rest of refimpl/ is used where it lies. Folders tell of deleted files.
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard kernels_c/python/*.py) $(shell find kernels_c/include kernels_c/src)
@@ -54,7 +54,7 @@ lint: $(DONE)/lint ## style, types and common faults of Python and C, and a stri
 	@$(BIN)/clang-tidy --quiet $(filter-out $(M7_FILES),$(filter %.c,$(C_FILES))) -- -std=c11 -ffreestanding -Ikernels_c/include
 	@$(BIN)/clang-tidy --quiet $(M7_FILES) -- -std=c11 -ffreestanding $(M7_TARGET) -Ikernels_c/include
 	@$(BIN)/clang-tidy --quiet $(filter %.c,$(FIRMWARE)) -- -std=c11 -ffreestanding --target=thumbv7em-none-eabihf
-	@$(BIN)/clang-tidy --quiet $(OBSERVERS) -- -std=c11
+	@$(BIN)/clang-tidy --quiet $(filter %.c,$(OBSERVERS)) -- -std=c11
 	$(BIN)/python kernels_c/python/check_c.py
 
 format: $(DONE)/lint ## rewrite Python and C in the project's layout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,8 @@ vectors = typer.Typer(no_args_is_help=True, help="Test vectors: those that stay,
 app.add_typer(vectors, name="vectors")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
+bench = typer.Typer(no_args_is_help=True, help="What kernels cost, shape by shape.")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:
@@ -80,16 +83,26 @@ def run(
     keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+    cycles: Annotated[bool, typer.Option("--cycles", help="Cycles by the timing model; needs --board.")] = False,
+    memory: Annotated[
+        str | None, typer.Option(help="For --cycles: dtcm (no wait states, the default), sram, or flash-aware.")
+    ] = None,
 ) -> None:
     """Train a network: in the interpreter and through the C kernels, or on the emulated board."""
     from rich.console import Console
 
     console = Console(highlight=False)
+    if memory is not None and not cycles:
+        raise GoldgradError(f"--memory {memory} says nothing without --cycles; add it")
+    if cycles and on is None:
+        raise GoldgradError("--cycles are the board's; add --board stm32f746")
     if on is not None:
         from .report import board
 
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
+        if cycles:
+            wanted = replace(wanted, memory=memory or "dtcm")
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -235,6 +248,24 @@ def export(
 
 
 @app.command()
+def cycles(
+    elf: Annotated[Path, typer.Argument(help="A linked ELF for Cortex-M, with symbols.")],
+    function: Annotated[str, typer.Option(help="The function to call.")],
+    arguments: Annotated[Path | None, typer.Option(help="TOML: an [[argument]] table a parameter.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List every instruction: cycle, slot, why so late.")
+    ] = False,
+    budget: Annotated[int, typer.Option(help="Instructions that it may take.")] = 1_000_000_000,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """Cortex-M7 cycles of one call of a function of anybody's firmware, by the timing model, and where they go."""
+    from .report.console import console
+    from .report.cycles import run
+
+    raise typer.Exit(run(console(), elf, function, arguments, budget, explain, json))
+
+
+@app.command()
 def doctor() -> None:
     """Which compilers and emulators are here, and which of them are used; exit code 3 if the board cannot be run."""
     from .board.doctor import report
@@ -268,7 +299,9 @@ def write_baseline(
     file: Annotated[Path, typer.Argument(help="Where to keep the costs: JSON.")],
     program: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL:SCHEME", help="Measure a step of it, for example digits:sparse; can be repeated."),
+        typer.Option(
+            metavar="MODEL:SCHEME[:KERNELS]", help="Measure a step, for example digits:sparse; can be repeated."
+        ),
     ] = None,
     function: Annotated[
         list[str] | None,
@@ -328,3 +361,19 @@ def _figure(name: str, models: list[str] | None, json: Path | None, pictures: li
 
     files = pictures or [Path(f"out/{name}.svg"), Path(f"out/{name}.png")]
     raise typer.Exit(run(console(), name, models or (), json, files))
+
+
+@bench.command("kernels")
+def bench_kernels(
+    op: Annotated[str | None, typer.Option(help="Only this operator, or function: conv2d, conv2d.forward.")] = None,
+    shapes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML: a [[call]] table a shape; else those of three networks.")
+    ] = None,
+    kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
+    json: Json = None,
+) -> None:
+    """Instructions a multiply-accumulate, scratch, stack and text of each kernel on each shape, in Unicorn."""
+    from .report.bench import run
+    from .report.console import console
+
+    raise typer.Exit(run(console(), op, shapes, kernels, json))

@@ -38,16 +38,25 @@ class Board:
     """An ELF on an emulator, started and waiting for commands; a context manager."""
 
     def __init__(
-        self, elf: Elf, emulator: type[Emulator] | str | None = None, *, budget: int = BUDGET, seconds: float = SECONDS
+        self,
+        elf: Elf,
+        emulator: type[Emulator] | str | None = None,
+        *,
+        budget: int = BUDGET,
+        seconds: float = SECONDS,
+        watch: str | None = None,
     ) -> None:
-        """Start ``elf``; each command may take ``budget`` instructions and ``seconds``."""
+        """Start ``elf``; each command may take ``budget`` instructions and ``seconds``.
+
+        ``watch`` is what the emulator counts for the timing model besides: emulators.EDGES or MEMORY.
+        """
         kind = find_emulator(emulator) if emulator is None or isinstance(emulator, str) else emulator
         self.elf, self.program = elf, Program.of(elf)
         self._budget, self._seconds = budget, seconds
         self._mailbox = elf.symbol("gg_mailbox").address
         self.instructions: Counter[int] = Counter()
         """By region, of the last command."""
-        self.emulator = kind(elf)
+        self.emulator = kind(elf) if watch is None else kind(elf, watch)
         try:
             self._go()
             magic, version = struct.unpack("<2I", self.emulator.read(self._mailbox, 8))

@@ -7,7 +7,7 @@ memory map; stack and buffers lie in memory of their own.  Nothing else runs: no
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from ..rules import rule
 from .elf import Elf, Symbol
 from .emulators import find_emulator
 from .emulators._blocks import count_instructions
+from .emulators.unicorn import watch_call
 from .errors import Hang, StackOverflow, Trap, WrongImage
+from .timing.edges import Trace
 
 TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
 PAGE = 4096
@@ -119,10 +121,32 @@ def measure_function(elf: Elf, name: str, arguments: list[Argument], budget: int
     return _Call(elf, function(elf, name)).run(arguments, budget)
 
 
-class _Call:
-    """Memory and registers for one call."""
+@dataclass(frozen=True)
+class TracedCall:
+    """A call with the edges that it took, and how memory holds the code that it ran."""
 
-    def __init__(self, elf: Elf, target: Symbol) -> None:
+    cost: FunctionCost
+    trace: Trace
+    code: Callable[[int, int], bytes]
+    """The bytes at an address, after the call."""
+
+
+@rule("MEAS-S7")
+def trace_function(
+    elf: Elf, name: str, arguments: list[Argument], budget: int = 1_000_000_000, native: bool = True
+) -> TracedCall:
+    """Call a function once, and count edges for the timing model; ``native`` False counts in Python."""
+    find_emulator("unicorn")
+    call = _Call(elf, function(elf, name), native)
+    cost = call.run(arguments, budget)
+    assert call.watch
+    return TracedCall(cost, call.watch.trace(), call.read)
+
+
+class _Call:
+    """Memory and registers for one call; edges are watched unless ``native`` is None."""
+
+    def __init__(self, elf: Elf, target: Symbol, native: bool | None = None) -> None:
         from unicorn import Uc, arm_const, unicorn_const
 
         self._a, self._c, self._elf, self._target = arm_const, unicorn_const, elf, target
@@ -136,7 +160,9 @@ class _Call:
         uc.mem_map(STACK, STACK_BYTES, writable)
         uc.mem_map(BUFFERS, BUFFER_BYTES, writable)
         uc.mem_map(RETURN, PAGE)
-        uc.hook_add(unicorn_const.UC_HOOK_BLOCK, self._on_block)
+        self.watch = None if native is None else watch_call(uc, native)
+        if self.watch is None:
+            uc.hook_add(unicorn_const.UC_HOOK_BLOCK, self._on_block)
         uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
         self._count = self._left = 0
         self._invalid: int | None = None
@@ -150,6 +176,8 @@ class _Call:
         uc.reg_write(a.UC_ARM_REG_SP, top)
         uc.reg_write(a.UC_ARM_REG_LR, RETURN | 1)
         self._left = budget
+        if self.watch:
+            self.watch.begin(budget)
         name = self._target.name
         try:
             uc.emu_start(self._target.address | 1, RETURN)
@@ -163,7 +191,9 @@ class _Call:
             touched = "" if self._invalid is None else f", address {self._invalid:#010x}"
             at = f"PC {pc:#010x}{f' in {where}' if where else ''}{touched}"
             raise Trap(f"{name}: {error} ({at}); check its arguments, and what it needs of startup", name) from None
-        if self._left <= 0:
+        if self.watch:
+            self._count = sum(self.watch.take().values())
+        if self._left <= 0 or (self.watch and self.watch.exhausted):
             raise Hang(f"{name}: no end after {budget:,} instructions; give it a larger budget", name)
         stack = bytes(uc.mem_read(STACK, top - STACK))
         untouched = len(stack) - len(stack.lstrip(bytes([PAINT])))
@@ -171,6 +201,10 @@ class _Call:
         high_water = -(-(len(stack) - untouched) // 4) * 4
         s0 = float(np.uint32(uc.reg_read(a.UC_ARM_REG_S0) & 0xFFFF_FFFF).view(np.float32))
         return FunctionCost(name, self._count, high_water, uc.reg_read(a.UC_ARM_REG_R0), s0, buffers=buffers)
+
+    def read(self, address: int, count: int) -> bytes:
+        """What memory holds."""
+        return bytes(self._uc.mem_read(address, count))
 
     def _place(self, arguments: list[Argument]) -> tuple[dict[int, tuple[int, int]], int]:
         """Put arguments where the standard wants them; give the arrays' places and the stack pointer."""

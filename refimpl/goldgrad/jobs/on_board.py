@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from .. import schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
-from ..board.emulators import BACKENDS, backend, present
+from ..board.emulators import BACKENDS, backend, find_emulator, present, watching
 from ..board.errors import EmulatorMissing
 from ..board.measure import Measurement, measurement
+from ..board.program import BETWEEN
+from ..board.timing.edges import Trace
+from ..board.timing.memory import watched
 from ..board.toolchain import Toolchain, find_toolchain
 from ..codegen import generate
 from ..kernels import scratch_bytes
@@ -41,6 +44,9 @@ RATE = 0.02
 
 KERNELS = ("m7", "portable")
 """The sets of kernels that a board can run, the one that it does unless told first."""
+
+if TYPE_CHECKING:
+    from ..board.timing.cost import Estimate
 
 Samples = Iterable[Mapping[str, Array]]
 Progress = Callable[[int, float], None]
@@ -70,6 +76,8 @@ class BoardRun:
     seconds: float = 0.0
     memory: Mapping[str, bytes] = field(default_factory=dict)
     """Arena and scratch after the last step."""
+    estimate: Estimate | None = None
+    """Cycles by region, if they were asked for."""
 
 
 def session(model: str, scheme: str, weights: Path | None = None, model_file: Path | None = None) -> Session:
@@ -124,16 +132,28 @@ def _folder() -> Path:
     return folder
 
 
-def chosen_emulators(name: str | None) -> list[str]:
-    """The emulators to run on: one by name (None: the first that is here), or ``all`` that are."""
+def chosen_emulators(name: str | None, memory: str | None = None) -> list[str]:
+    """The emulators to run on: one by name (None: the first that is here), or ``all`` that are; none is an error.
+
+    With ``memory`` the first that can watch it for the timing model; of all, one has to.
+    """
+    if memory is not None and name in (None, "all"):
+        able = [candidate for candidate in present() if watches(candidate, memory)]
+        if not able:
+            others = " or ".join(watching(watched(memory)))
+            raise EmulatorMissing(f"no emulator that is here can count cycles with --memory {memory}; install {others}")
+        return able[:1] if name is None else present()
     if name == "all":
         found = present()
         if not found:
             raise EmulatorMissing(f"no emulator is here; pip install 'goldgrad[board]' brings {next(iter(BACKENDS))}")
         return found
-    if name is None:
-        return present()[:1] or [next(iter(BACKENDS))]
-    return [name]
+    return [find_emulator(name).name]
+
+
+def watches(name: str, memory: str | None, asked: str | None = None) -> bool:
+    """Whether an emulator can count what cycles take, or must because it is the one that was ``asked`` for."""
+    return memory is not None and (name == asked or watched(memory) in backend(name).watches)
 
 
 def feeds(session: Session, sample: Mapping[str, Array], rate: float) -> dict[str, Array]:
@@ -144,17 +164,31 @@ def feeds(session: Session, sample: Mapping[str, Array], rate: float) -> dict[st
 
 @rule("MEAS-S8")
 def train(
-    session: Session, made: Firmware, samples: Samples, rate: float, emulator: str, progress: Progress | None = None
+    session: Session,
+    made: Firmware,
+    samples: Samples,
+    rate: float,
+    emulator: str,
+    progress: Progress | None = None,
+    memory: str | None = None,
 ) -> BoardRun:
-    """Train on the board and in the interpreter, and compare every kept tensor after every step, bit for bit."""
+    """Train on the board and in the interpreter, and compare every kept tensor after every step, bit for bit.
+
+    ``memory``, one of :data:`~goldgrad.board.timing.memory.KINDS`, has the timing model's cycles estimated as well.
+    """
+    trace = Trace()
     start, counts, steps = time.perf_counter(), Counter[int](), 0
     compared, difference, losses = 0, None, list[float]()
-    with Board(made.elf, emulator) as board:
+    with Board(made.elf, emulator, watch=None if memory is None else watched(memory)) as board:
+        if memory is not None:
+            board.emulator.trace()  # startup is nobody's step
         known = {buffer.name for buffer in board.program.buffers}
         for step, sample in enumerate(samples):
             outside = feeds(session, sample, rate)
             board.step({name: value for name, value in outside.items() if name in known})
             counts.update(board.instructions)
+            if memory is not None:
+                trace.update(board.emulator.trace())
             outputs = session.step(sample, rate)
             wanted = {**outputs, **{name: session.parameters[name] for name in session.graph.updates}}
             for name, value in wanted.items():
@@ -166,9 +200,20 @@ def train(
             if progress:
                 progress(step, losses[-1])
         found = measurement(board, counts, steps)
-        memory, version = board.memory(), backend(emulator).version()
+        images, version = board.memory(), backend(emulator).version()
     seconds = time.perf_counter() - start
-    return BoardRun(emulator, version, found, difference is None, compared, difference, losses, seconds, memory)
+    estimate = None if memory is None else estimated(made.elf, trace, memory)
+    return BoardRun(
+        emulator, version, found, difference is None, compared, difference, losses, seconds, images, estimate
+    )
+
+
+def estimated(elf: Elf, trace: Trace, memory: str) -> Estimate:
+    """The timing model's cycles of what was watched."""
+    from ..board.timing.cost import Model
+    from ..board.timing.table import load
+
+    return Model(load(), elf.load, memory).estimate(trace)
 
 
 def _difference(name: str, value: Array, held: bytes, step: int) -> str | None:
@@ -226,4 +271,20 @@ def document(session: Session, made: Firmware, runs: Sequence[BoardRun]) -> dict
         "flags": list(made.toolchain.flags),
         "arena_bytes": made.plan.arena_bytes,
         "loss": first.loss,
+        **_cycles(runs),
     }
+
+
+@rule("TIM-S8")
+def _cycles(runs: Sequence[BoardRun]) -> dict[str, Any]:
+    """Cycles of all steps, and by region, from the first emulator that watched."""
+    watched_by = next((run for run in runs if run.estimate), None)
+    if watched_by is None or watched_by.estimate is None:
+        return {}
+    estimate = watched_by.estimate
+    steps = estimate.as_json(estimate.total(BETWEEN))
+    regions = [
+        {"name": region.name, "op": region.op, "layer": region.layer, **estimate.regions[i].as_json()}
+        for i, region in enumerate(watched_by.measurement.regions)
+    ]
+    return {"cycles": {**steps, "memory": estimate.memory, "emulator": watched_by.emulator, "regions": regions}}

@@ -13,10 +13,12 @@ from rich.table import Table
 
 from ..board.emulators import BACKENDS
 from ..board.memory_map import DTCM, FLASH, SRAM
+from ..board.timing.memory import watched
 from ..errors import GoldgradError
 from ..jobs import digits, on_board
 from ..models import digits as digits_data
 from ..training import Session
+from . import cycles
 from .digits import progress, sparkline
 from .files import check_outputs, write_json
 
@@ -49,12 +51,14 @@ class Wanted:
     keep: Path | None
     picture: Path
     document: Path | None
+    memory: str | None = None
+    """Where the timing model takes code and data to be; None: no cycles."""
 
 
 def run(console: Console, wanted: Wanted) -> int:
     """Train on the board and show what was found; 1 if a bit or an emulator differs."""
     steps = _check(wanted)
-    names = on_board.chosen_emulators(wanted.emulator)
+    names = on_board.chosen_emulators(wanted.emulator, wanted.memory)
     kernels = wanted.kernels or on_board.KERNELS[0]
     made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels)
     count = f"{steps:,} step{'s' if steps > 1 else ''}"
@@ -65,8 +69,9 @@ def run(console: Console, wanted: Wanted) -> int:
         session = _session(wanted)
         before = _accuracy(wanted, session)
         with progress(console, f"{wanted.model} on {name}", steps) as step:
+            memory = wanted.memory if on_board.watches(name, wanted.memory, wanted.emulator) else None
             samples = on_board.samples(wanted.model, session, steps)
-            runs.append(on_board.train(session, made, samples, wanted.rate, name, step))
+            runs.append(on_board.train(session, made, samples, wanted.rate, name, step, memory))
         accuracies.append((before, _accuracy(wanted, session)))
     content = on_board.document(_session(wanted), made, runs)
     content |= {
@@ -75,10 +80,11 @@ def run(console: Console, wanted: Wanted) -> int:
         "accuracy_after": accuracies[0][1],
         "rate": wanted.rate,
     }
-    pictures = _draw(made, runs[0], wanted.picture)
+    timed = next((run_ for run_ in runs if run_.estimate), None)
+    pictures = _draw(made, runs[0], timed, wanted.picture)
     if wanted.document:
         write_json(wanted.document, content)
-    for table in (_operators(runs[0]), _memory(runs[0], made)):
+    for table in (_operators(runs[0]), *([cycles.operators(timed)] if timed else []), _memory(runs[0], made)):
         console.print(table)
     _say(console, wanted, runs, accuracies[0], content)
     written = [*pictures, *([wanted.document] if wanted.document else []), *([wanted.keep] if wanted.keep else [])]
@@ -97,6 +103,8 @@ def _check(wanted: Wanted) -> int:
     steps = STEPS.get(wanted.model, 1) if wanted.steps is None else wanted.steps
     if steps < 1:
         raise GoldgradError(f"--steps is {steps}; give at least 1")
+    if wanted.memory is not None:
+        watched(wanted.memory)
     if not 0 < wanted.rate < float("inf"):
         raise GoldgradError(f"--rate is {wanted.rate}; give a positive number")
     check_outputs(wanted.picture, wanted.document)
@@ -168,6 +176,9 @@ def _say(
 ) -> None:
     """The verdicts, a line each."""
     first = runs[0]
+    for run_ in runs:
+        for line in cycles.outside(run_.estimate) if run_.estimate else []:
+            console.print(f"[yellow]outside the timing model[/yellow]: {line}")
     if len(first.loss) > 1:
         console.print(sparkline(first.loss))
     before, after = accuracy
@@ -203,8 +214,8 @@ def _say(
 # --- pictures ------------------------------------------------------------------------------------------------------
 
 
-def _draw(made: on_board.Firmware, run_: on_board.BoardRun, path: Path) -> list[Path]:
-    """Instructions by operator, and memory over time with the measured stack; the second beside the first."""
+def _draw(made: on_board.Firmware, run_: on_board.BoardRun, timed: on_board.BoardRun | None, path: Path) -> list[Path]:
+    """Instructions by operator, memory over time with the measured stack, and cycles; the others beside the first."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -212,6 +223,9 @@ def _draw(made: on_board.Firmware, run_: on_board.BoardRun, path: Path) -> list[
 
     memory = path.with_name(f"{path.stem}-memory{path.suffix}")
     figures = [(path, _instructions_picture(plt, made, run_)), (memory, _memory_picture(plt, made, run_))]
+    if timed:
+        beside = path.with_name(f"{path.stem}-cycles{path.suffix}")
+        figures.append((beside, cycles.picture(plt, made.plan.graph.name, timed)))
     try:
         for target, drawn in figures:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +233,7 @@ def _draw(made: on_board.Firmware, run_: on_board.BoardRun, path: Path) -> list[
             plt.close(drawn)
     except (OSError, ValueError) as error:
         raise GoldgradError(f"the picture cannot be written ({error}); name another file") from None
-    return [path, memory]
+    return [target for target, _ in figures]
 
 
 def _instructions_picture(plt: Any, made: on_board.Firmware, run_: on_board.BoardRun) -> Any:

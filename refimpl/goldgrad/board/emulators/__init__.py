@@ -30,9 +30,14 @@ from typing import ClassVar, Self
 from ...rules import rule
 from ..elf import Elf
 from ..errors import BoardError, EmulatorMissing
+from ..timing.edges import Trace
 
 BACKENDS = {"unicorn": "Unicorn", "qemu": "Qemu", "renode": "Renode"}
 """Modules of this package and the class in each; the first that is here is used where none is named."""
+
+
+EDGES, MEMORY = "edges", "memory"
+"""What can be watched for the timing model; memory includes edges."""
 
 
 class Stop(Enum):
@@ -72,6 +77,8 @@ class Emulator(ABC):
     """The board, emulated; also a context manager that closes it."""
 
     name: ClassVar[str]
+    watches: ClassVar[tuple[str, ...]] = ()
+    """What it can count for the timing model: EDGES, MEMORY, both or nothing."""
 
     @classmethod
     @abstractmethod
@@ -84,8 +91,8 @@ class Emulator(ABC):
         """What exactly would run; asked only if nothing is missing."""
 
     @abstractmethod
-    def __init__(self, elf: Elf) -> None:
-        """Load ``elf`` and stand at reset."""
+    def __init__(self, elf: Elf, watch: str | None = None) -> None:
+        """Load ``elf`` and stand at reset; ``watch`` EDGES or MEMORY counts these too, for :meth:`trace`."""
 
     @abstractmethod
     def write(self, address: int, data: bytes) -> None:
@@ -103,6 +110,16 @@ class Emulator(ABC):
     def close(self) -> None:
         """End it; may be called twice."""
 
+    def trace(self) -> Trace:
+        """Give what was watched since the last time (TIM-S5)."""
+        raise BoardError(f"{self.name} counts no edges; use {' or '.join(watching(EDGES))}")
+
+    @rule("TIM-C1")
+    def _check_watch(self, watch: str | None) -> None:
+        if watch is not None and watch not in self.watches:
+            others = " or ".join(watching(watch))
+            raise BoardError(f"{self.name} cannot count {watch} for the timing model; use --emulator {others}")
+
     @property
     def text(self) -> str:
         """What the UART said so far; empty where the emulated machine has no such UART."""
@@ -113,6 +130,11 @@ class Emulator(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def watching(what: str) -> list[str]:
+    """The names of those that can count ``what`` for the timing model, here or not."""
+    return [name for name in BACKENDS if what in backend(name).watches]
 
 
 def backend(name: str) -> type[Emulator]:

@@ -23,7 +23,9 @@ from ..errors import EmulatorDied
 from ..memory_map import FLASH, FLASH_AXI
 from ..native import native_library
 from ..program import FIRMWARE
-from . import Emulator, Run, Stop
+from ..timing.edges import Trace
+from . import EDGES, MEMORY, Emulator, Run, Stop
+from ._edges import WatchInFile
 from ._gdb import Remote
 
 COMMAND = "qemu-system-arm"
@@ -39,6 +41,7 @@ class Qemu(Emulator):
     """The board on QEMU's mps2-an500."""
 
     name: ClassVar[str] = "qemu"
+    watches: ClassVar[tuple[str, ...]] = (EDGES, MEMORY)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -56,12 +59,14 @@ class Qemu(Emulator):
         """The first line of what QEMU says of itself."""
         return _says("--version").splitlines()[0]
 
-    def __init__(self, elf: Elf) -> None:
+    def __init__(self, elf: Elf, watch: str | None = None) -> None:
         """Start QEMU, stopped at reset."""
+        self._check_watch(watch)
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-qemu-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._regions = elf.word(elf.symbol("gg_program").address + 20)
         self._map: mmap.mmap | None = None
+        self._watch = WatchInFile(self._folder, watch == MEMORY) if watch else None
         try:
             self._start(elf)
         except BaseException:
@@ -83,6 +88,7 @@ class Qemu(Emulator):
             f"mark_end={mark.address + mark.size}",
             f"base={FLASH.start}",
             f"regions={self._regions}",
+            *(f"{name}={path}" for name, path in (self._watch.files.items() if self._watch else ())),
         ]
         command = [COMMAND, "-machine", MACHINE, "-display", "none", "-serial", "none", "-monitor", "none"]
         command += ["-gdb", "stdio", "-S", "-plugin", ",".join(plugin)]
@@ -137,6 +143,12 @@ class Qemu(Emulator):
         self._taken = counts
         return new
 
+    def trace(self) -> Trace:
+        """Edges since the last time, and what memory did if that is watched."""
+        if self._watch is None:
+            return super().trace()
+        return self._watch.take()
+
     def _died(self) -> EmulatorDied:
         status = "stopped answering"
         if self._process:
@@ -158,6 +170,9 @@ class Qemu(Emulator):
                 if stream:
                     stream.close()
             self._process = None
+        if self._watch:
+            self._watch.close()
+            self._watch = None
         if self._map:
             self._map.close()
             self._map = None

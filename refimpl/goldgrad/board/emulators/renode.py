@@ -67,8 +67,9 @@ class Renode(Emulator):
         """What Renode says of itself."""
         return _says(_command())
 
-    def __init__(self, elf: Elf) -> None:
+    def __init__(self, elf: Elf, watch: str | None = None) -> None:
         """Start Renode and wait until it has loaded the platform and ``elf``."""
+        self._check_watch(watch)
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-renode-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: io.BufferedRWPair | None = None

@@ -3,7 +3,7 @@
 Unicorn tells of every block of code that it is about to run: each is decoded once, and its instructions are counted
 every time.  (Its hook for single instructions leaves out those that an IT block skips, and its hooks for reads can
 spoil the state of an IT block.)  A small C function counts where this machine has a compiler; the same in Python, many
-times slower, where it has none.
+times slower, where it has none.  Both can watch edges for the timing model.
 
 Faults come from the rights of pages.  The system control space is plain memory: the firmware's MPU is set up and does
 nothing.  UART registers are real enough to catch the text.
@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from ...rules import rule
 from ..elf import Elf
@@ -27,13 +27,17 @@ from ..errors import EmulatorDied
 from ..memory_map import BELOW_STACK, FLASH, FLASH_AXI, PERIPHERALS, RAM, SYSTEM
 from ..native import native_library
 from ..program import FIRMWARE
-from . import Emulator, Fault, Run, Stop
+from ..timing.edges import Trace
+from . import EDGES, Emulator, Fault, Run, Stop
 from ._blocks import count_instructions
+from ._edges import CHUNK, WatchInC, WatchInPython, WatchState
 
 USART3_ISR, USART3_TDR, TXE = 0x481C, 0x4828, 1 << 7
 """Offsets among the peripherals."""
 FIRST = FIRMWARE
 """The lowest number of a region."""
+NOWHERE = 0xFFFF_FFFF
+"""No code is there."""
 PAGE = 4096
 SLICE = 100_000_000
 """Instructions between looks at the clock."""
@@ -43,6 +47,7 @@ class Unicorn(Emulator):
     """The board on Unicorn's Cortex-M7."""
 
     name: ClassVar[str] = "unicorn"
+    watches: ClassVar[tuple[str, ...]] = (EDGES,)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -56,8 +61,9 @@ class Unicorn(Emulator):
         return f"unicorn {version('unicorn')}, {counter}"
 
     @rule("BOARD-C2")
-    def __init__(self, elf: Elf, native: bool = True) -> None:
+    def __init__(self, elf: Elf, watch: str | None = None, native: bool = True) -> None:
         """Map memory with its rights; ``native`` False counts in Python although C could."""
+        self._check_watch(watch)
         from unicorn import Uc, unicorn_const
         from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_SP, UC_CPU_ARM_CORTEX_M7
 
@@ -85,7 +91,7 @@ class Unicorn(Emulator):
         library = native_library("unicorn_counter.c") if native else None
         regions = elf.word(elf.symbol("gg_program").address + 20)
         arguments = (uc, self._flash, mark.address, mark.address + mark.size, tuple(stops), regions)
-        self._counter: _InC | _InPython = _InC(library, *arguments) if library else _InPython(*arguments)
+        self._counter = _counter(*arguments, library=library, watch=watch is not None)
         stack, reset = (int.from_bytes(self._flash.raw[at : at + 4], "little") for at in (0, 4))
         uc.reg_write(self._sp, stack)
         self._at = reset
@@ -126,12 +132,21 @@ class Unicorn(Emulator):
             if stop is None and not self._counter.exhausted:
                 stop = self._stops.get(self._at)
                 if stop is None:
-                    raise EmulatorDied(f"unicorn stopped at {self._at:#010x} for no reason; try another emulator")
+                    raise self._died(f"unicorn stopped at {self._at:#010x} for no reason")
             elif stop is None and budget <= 0:
                 stop = Stop.BUDGET
             elif stop is None and time.monotonic() > deadline:
                 stop = Stop.TIME
         return Run(stop, self._counter.take(), self._counter.region, self._fault)
+
+    def trace(self) -> Trace:
+        """Edges since the last time."""
+        return self._counter.trace()
+
+    def _died(self, what: str) -> EmulatorDied:
+        error = EmulatorDied(what)
+        error.region = self._counter.region
+        return error
 
     def close(self) -> None:
         """Forget it; its memory goes with the last reference."""
@@ -173,7 +188,7 @@ class Unicorn(Emulator):
     def _trap(self, error: Any) -> Fault:
         invalid = {self._const.UC_ERR_INSN_INVALID, self._const.UC_ERR_EXCEPTION}
         if error.errno not in invalid:
-            raise EmulatorDied(f"unicorn gave up: {error}; try another emulator") from None
+            raise self._died(f"unicorn gave up: {error}") from None
         return Fault("undefined instruction or exception", self._uc.reg_read(self._pc), self._uc.reg_read(self._lr))
 
 
@@ -184,8 +199,41 @@ def _ram_bytes(elf: Elf) -> int:
     return max(RAM.end, -(-end // PAGE) * PAGE) - RAM.start
 
 
+def watch_call(uc: Any, native: bool = True) -> BlockCounter:
+    """Have all blocks that ``uc`` runs counted as edges, wherever they lie: for one call of a function."""
+    library = native_library("unicorn_counter.c") if native else None
+    return _counter(uc, None, 0, 0, (NOWHERE, NOWHERE), 0, library=library, watch=True)
+
+
+def _counter(*arguments: Any, library: Path | None, watch: bool) -> BlockCounter:
+    if library:
+        return _InC(library, WatchInC() if watch else None, *arguments)
+    return (_WatchingInPython if watch else _InPython)(*arguments)
+
+
+class BlockCounter(Protocol):
+    """What counts blocks: ``begin`` before each run, ``take`` what was counted since the last time."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the budget is used up."""
+
+    @property
+    def region(self) -> int:
+        """The one of the last mark."""
+
+    def begin(self, budget: int) -> None:
+        """A run of about so many instructions follows."""
+
+    def take(self) -> dict[int, int]:
+        """Instructions by region since the last time."""
+
+    def trace(self) -> Trace:
+        """Edges since the last time, if they are watched."""
+
+
 class _InPython:
-    """Counts in a Python callback a block; ``begin`` before each run, ``take`` what was counted since the last time."""
+    """Counts in a Python callback a block."""
 
     def __init__(self, uc: Any, flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
         from unicorn.arm_const import UC_ARM_REG_R0
@@ -205,6 +253,9 @@ class _InPython:
     def take(self) -> dict[int, int]:
         counts, self._counts = dict(self._counts), Counter()
         return counts
+
+    def trace(self) -> Trace:
+        raise EmulatorDied("edges were not watched; start the emulator with watch")
 
     def _on_block(self, uc: Any, address: int, size: int, _data: Any) -> None:
         if address in self._stops and not self._resuming:
@@ -227,6 +278,72 @@ class _InPython:
         self._left -= count
 
 
+BLOCK_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+
+
+class _WatchingInPython:
+    """Notes every block in Python, and lets NumPy count them.
+
+    It goes around Unicorn's own binding, which takes longer for a call than all that is done here.
+    """
+
+    def __init__(self, uc: Any, _flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
+        from unicorn.arm_const import UC_ARM_REG_PC, UC_ARM_REG_R0
+
+        engine = self._engine = ctypes.CDLL(str(_engine()))
+        watch = self._watch = WatchInPython(lambda start, size: bytes(uc.mem_read(start, size)))
+        self._uc, self._mark, self._stops, self._r0 = uc, mark, stops, UC_ARM_REG_R0
+        self._pc = UC_ARM_REG_PC
+        self._resuming = self.exhausted = False
+        self._left = 0
+        self.region = FIRMWARE
+        watch.mark(FIRMWARE)
+        special = {*stops, *range(mark, mark_end, 2)}
+        append, stream, is_special, enough = watch.append, watch.stream, self._is_special, self._enough
+
+        def on_block(uc: int, address: int, size: int, _data: int) -> None:
+            if address in special and is_special(uc, address):
+                return
+            if len(stream) >= CHUNK and enough(uc):
+                return
+            append(address << 16 | size)
+
+        self._hook = BLOCK_HOOK(on_block)
+        _hook_blocks(engine, uc, self._hook, None)
+
+    def begin(self, budget: int) -> None:
+        self._left, self.exhausted = budget, False
+        self._resuming = self._uc.reg_read(self._pc) in self._stops  # a stop is passed once
+        self._taken = self._watch.instructions.total()
+
+    def take(self) -> dict[int, int]:
+        self._watch.look()
+        counts = dict(self._watch.instructions)
+        self._watch.instructions.clear()
+        return counts
+
+    def trace(self) -> Trace:
+        return self._watch.take()
+
+    def _is_special(self, uc: int, address: int) -> bool:
+        if address in self._stops:
+            if self._resuming:
+                self._resuming = False
+                return False
+            self._engine.uc_emu_stop(ctypes.c_void_p(uc))
+        elif address == self._mark:
+            self.region = ctypes.c_int32(self._uc.reg_read(self._r0)).value
+            self._watch.mark(self.region)
+        return True
+
+    def _enough(self, uc: int) -> bool:
+        self._watch.look()
+        self.exhausted = self._watch.instructions.total() - self._taken >= self._left
+        if self.exhausted:
+            self._engine.uc_emu_stop(ctypes.c_void_p(uc))
+        return self.exhausted
+
+
 class _State(ctypes.Structure):
     """struct counter of unicorn_counter.c."""
 
@@ -237,6 +354,8 @@ class _State(ctypes.Structure):
         ("known", ctypes.c_void_p),
         ("reg_read", ctypes.c_void_p),
         ("emu_stop", ctypes.c_void_p),
+        ("mem_read", ctypes.c_void_p),
+        ("watch", ctypes.POINTER(WatchState)),
         ("code_start", ctypes.c_uint32),
         ("code_size", ctypes.c_uint32),
         ("mark", ctypes.c_uint32),
@@ -254,10 +373,17 @@ class _InC:
     """The same in C, without a call into Python."""
 
     def __init__(
-        self, library: Path, uc: Any, flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], regions: int
+        self,
+        library: Path,
+        watch: WatchInC | None,
+        uc: Any,
+        flash: Any,
+        mark: int,
+        mark_end: int,
+        stops: tuple[int, ...],
+        regions: int,
     ) -> None:
         from unicorn.arm_const import UC_ARM_REG_R0
-        from unicorn.unicorn_const import UC_HOOK_BLOCK
 
         engine = ctypes.CDLL(str(_engine()))
         self._library = ctypes.CDLL(str(library))
@@ -266,10 +392,12 @@ class _InC:
         self._flash = flash
         self._state = _State(
             counts=self._counts,
-            code=ctypes.addressof(flash),
+            code=ctypes.addressof(flash) if flash else None,
             known=ctypes.addressof(self._known),
             reg_read=ctypes.cast(engine.uc_reg_read, ctypes.c_void_p).value,
             emu_stop=ctypes.cast(engine.uc_emu_stop, ctypes.c_void_p).value,
+            mem_read=ctypes.cast(engine.uc_mem_read, ctypes.c_void_p).value,
+            watch=ctypes.pointer(watch.state) if watch else None,
             code_start=FLASH.start,
             code_size=FLASH.size,
             mark=mark,
@@ -279,18 +407,12 @@ class _InC:
             region_count=regions,
             region=FIRMWARE,
         )
-        handle = ctypes.c_size_t()
-        status = engine.uc_hook_add(
-            uc._uch,
-            ctypes.byref(handle),
-            ctypes.c_int(UC_HOOK_BLOCK),
-            ctypes.cast(self._library.gg_count_block, ctypes.c_void_p),
-            ctypes.byref(self._state),
-            ctypes.c_uint64(1),
-            ctypes.c_uint64(0),
-        )
-        if status:
-            raise EmulatorDied(f"unicorn takes no hook in C (error {status}); try another emulator")
+        self._watch = watch
+        _hook_blocks(engine, uc, self._library.gg_count_block, ctypes.byref(self._state))
+
+    def trace(self) -> Trace:
+        assert self._watch
+        return self._watch.take()
 
     @property
     def region(self) -> int:
@@ -307,6 +429,24 @@ class _InC:
         counts = {i + FIRST: count for i, count in enumerate(self._counts) if count}
         ctypes.memset(self._counts, 0, ctypes.sizeof(self._counts))
         return counts
+
+
+def _hook_blocks(engine: Any, uc: Any, function: Any, data: Any) -> None:
+    """Have Unicorn call ``function`` in C, with ``data``, before every block."""
+    from unicorn.unicorn_const import UC_HOOK_BLOCK
+
+    handle = ctypes.c_size_t()
+    status = engine.uc_hook_add(
+        uc._uch,
+        ctypes.byref(handle),
+        ctypes.c_int(UC_HOOK_BLOCK),
+        ctypes.cast(function, ctypes.c_void_p),
+        data,
+        ctypes.c_uint64(1),
+        ctypes.c_uint64(0),
+    )
+    if status:
+        raise EmulatorDied(f"unicorn takes no hook in C (error {status}); try another emulator")
 
 
 def _engine() -> Path:

@@ -1,13 +1,18 @@
-/* Counts the instructions of every block that Unicorn runs; see unicorn.py, which has the same in Python. */
+/* Counts the instructions of every block that Unicorn runs, and edges; see unicorn.py, which has the same in Python. */
+#include <stddef.h>
 #include <stdint.h>
 
+#include "edges.h"
+
 struct counter {
-    int64_t left;     /* instructions until the budget is used up */
-    uint64_t *counts; /* [2 + region_count], of regions -2, -1, 0, ... */
-    const uint8_t *code;
-    uint32_t *known; /* a word a halfword of code: bytes of the block that begins there << 16 | its instructions */
+    int64_t left;        /* instructions until the budget is used up */
+    uint64_t *counts;    /* [2 + region_count], of regions -2, -1, 0, ... */
+    const uint8_t *code; /* NULL: code is anywhere, and read_memory gives it; edges must then be watched */
+    uint32_t *known;     /* a word a halfword of code: bytes of the block that begins there << 16 | its instructions */
     int (*reg_read)(void *uc, int reg, void *value);
     int (*emu_stop)(void *uc);
+    int (*mem_read)(void *uc, uint64_t address, void *bytes, size_t size);
+    struct gg_watch *watch; /* edges, or NULL */
     uint32_t code_start, code_size;
     uint32_t mark, mark_end;
     uint32_t stops[2];
@@ -35,6 +40,31 @@ static uint32_t instructions(const struct counter *c, uint32_t offset, uint32_t 
     return *known & UINT16_MAX;
 }
 
+/* Count the edge to a block; how many instructions it has. */
+static uint32_t follow(void *uc, struct counter *c, uint32_t address, uint32_t size) {
+    struct gg_watch *w = c->watch;
+    const uint32_t at = gg_find(w, address, size);
+    if (w->blocks[at].size == 0) {
+        uint8_t bytes[UINT16_MAX];
+        const uint32_t offset = address - c->code_start;
+        if (size > sizeof bytes) {
+            w->full = 1;
+            return 0;
+        }
+        if (c->code != NULL && offset < c->code_size && size <= c->code_size - offset) {
+            gg_learn(w, at, address, size, c->code + offset);
+        } else if (c->mem_read(uc, address, bytes, size) == 0) {
+            gg_learn(w, at, address, size, bytes);
+        }
+    }
+    if (w->full != 0) {
+        c->left = 0;
+        return 0;
+    }
+    gg_count_edge(w, at, c->region);
+    return w->blocks[at].instructions;
+}
+
 void gg_count_block(void *uc, uint64_t where, uint32_t size, struct counter *c) {
     const uint32_t address = (uint32_t)where;
     if ((address == c->stops[0] || address == c->stops[1]) && !c->resuming) {
@@ -56,7 +86,8 @@ void gg_count_block(void *uc, uint64_t where, uint32_t size, struct counter *c) 
         }
         return;
     }
-    const uint32_t count = instructions(c, address - c->code_start, size);
+    const uint32_t count =
+        c->watch != NULL ? follow(uc, c, address, size) : instructions(c, address - c->code_start, size);
     c->counts[c->region + 2] += count;
     c->left -= count;
 }

@@ -1,0 +1,17 @@
+"""Where the timing model takes code and data to be, and what an emulator has to count for that."""
+
+from __future__ import annotations
+
+from ...errors import GoldgradError, show
+from ...rules import rule
+
+KINDS = ("dtcm", "sram", "flash-aware")
+"""Everything without wait states; data beyond DTCM in SRAM1; code and weights in flash besides."""
+
+
+@rule("TIM-C1")
+def watched(kind: str) -> str:
+    """What an emulator must watch for it: edges, or memory as well."""
+    if kind not in KINDS:
+        raise GoldgradError(f"there is no memory {show(kind)} for the timing model; use {', '.join(KINDS)}")
+    return "edges" if kind == "dtcm" else "memory"
