@@ -65,7 +65,7 @@ format: $(DONE)/lint ## rewrite Python and C in the project's layout
 sanitize: $(DONE)/test ## run the tests of the C kernels under the address and undefined-behaviour sanitizers
 	$(BIN)/python kernels_c/python/sanitize.py -n $(JOBS)
 
-bench: $(DONE)/test ## time the kernels, planning by size of the graph, and an interpreted training step
+bench: $(DONE)/test ## time the kernels, planning by size of the graph, an interpreted training step, and the timing model
 	$(BIN)/python tests/bench.py
 
 baseline: $(DONE)/test ## measure anew what make test holds the kernels' costs to (baselines/)
