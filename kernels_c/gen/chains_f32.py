@@ -5,21 +5,20 @@ What a core computes, and what it is given, says ``kernels_c/src/cortex_m7/chain
 The schedule of products of matrices, 4 x 4 chains at a time.  A VFMA starts every cycle if its accumulator was written
 three cycles ago; sixteen accumulators, one after the other, are far more than that.  What is left to arrange are loads:
 
-- A load of two floats takes one issue slot as one of a single float does (VLDR of a D register).  So two links of every
-  chain, k and k + 1, are computed from one load of each operand: 4 x 2 floats of A, 2 x 4 of B, eight loads for 32 VFMA.
-- A load beside another one waits for the VFMA before them to end; alone between VFMA it does not.  So loads stand
-  apart, four VFMA between them, each into registers that the VFMA before it was the last to read.
-- VLDM waits for every VFMA before it, so it is used only where a tile or a turn of the loop begins.
+- A load of several floats takes half an issue slot for each (VLDM), but waits until the VFMA before it are three cycles
+  old, and nothing goes on beside it.  So all that two links of every chain need, 2 x 4 floats of B and 4 x 2 of A, is
+  loaded at once: 3 + 8 cycles for 32 VFMA.
+- A load of one float does not wait if it stands alone between VFMA, and takes a slot: 16 cycles for the same.
 
-s0-s15 are the accumulators, row by row; d8-d11 two rows of B; d12-d15 what two links need of A.
+s0-s15 are the accumulators, row by row; s16-s23 two rows of B; s24-s31 what the two links need of A.
 
 A depthwise convolution has two loads for every VFMA whatever one does with one pixel, so that core takes eight channels
-at a time with VLDM, which is least instructions.
+at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from assembly import file, function, write
 
@@ -41,6 +40,8 @@ TAPS = (
     "start_step",
 )
 """Those of gg_m7_taps_t."""
+CODES = ("from", "from_row", "fours", "rows", "to", "to_row", "second", "pair_step", "less")
+"""Those of gg_m7_codes_t."""
 
 
 def field(name: str, fields: Sequence[str] = GEMM) -> str:
@@ -53,31 +54,13 @@ def vfma(m: int, n: int, a: int, b: int) -> str:
     return f"vfma.f32 s{4 * m + n}, s{a}, s{b}"
 
 
-def weave(work: Sequence[str], loads: Mapping[int, str]) -> Iterator[str]:
-    """Each load after so many lines of the work."""
-    for done, line in enumerate(work, 1):
-        yield line
-        if done in loads:
-            yield loads[done]
-
-
 def rows_turn() -> Iterator[str]:
     """Eight links where A's links lie in rows: r0-r3 point into four rows, r4 into B."""
-    yield "vldmia r4!, {s16-s23}"
-    yield from (f"vldr d{12 + m}, [r{m}]" for m in range(4))
-    for pair in range(4):
-        first, last = pair == 0, pair == 3
-        b = 32 * pair  # r4 is two rows ahead
-        # k: column after column, so that nobody reads d8 after eight VFMA, nor d9 after sixteen.
-        loads = {} if last else {8: f"vldr d8, [r4, #{b}]", 16: f"vldr d9, [r4, #{b + 8}]"}
-        # what k + 1 reads of B, unless the turn began with it
-        loads |= {} if first else {4: f"vldr d10, [r4, #{b - 16}]", 12: f"vldr d11, [r4, #{b - 8}]"}
-        yield from weave([vfma(m, n, 24 + 2 * m, 16 + n) for n in range(4) for m in range(4)], loads)
-        # k + 1: row after row, so that one more of d12-d15 is free after every four VFMA.
-        loads = {} if last else {4 * m + 4: f"vldr d{12 + m}, [r{m}, #{8 * pair + 8}]" for m in range(4)}
-        yield from weave([vfma(m, n, 25 + 2 * m, 20 + n) for m in range(4) for n in range(4)], loads)
-    yield from (f"adds r{m}, #32" for m in range(4))
-    yield "adds r4, #96"
+    for _ in range(4):
+        yield "vldmia r4!, {s16-s23}"
+        yield from (f"vldmia r{m}!, {{d{12 + m}}}" for m in range(4))
+        for k in range(2):
+            yield from (vfma(m, n, 24 + 2 * m + k, 16 + 4 * k + n) for m in range(4) for n in range(4))
 
 
 def rows_link() -> Iterator[str]:
@@ -96,18 +79,11 @@ def rows_begin() -> Iterator[str]:
 
 def columns_turn() -> Iterator[str]:
     """Four links where A's links lie r1 bytes apart, four chains side by side: r0 points into A, r4 into B."""
-    yield "vldmia r4!, {s16-s23}"
-    for d in (12, 14):
-        yield from (f"vldr d{d}, [r0]", f"vldr d{d + 1}, [r0, #8]", "add r0, r1")
-    for pair in range(2):
-        first, last = pair == 0, pair == 1
-        odd = {4: "vldr d14, [r0]", 8: "vldr d15, [r0, #8]", 9: "add r0, r1"}
-        odd |= {12: "vldr d10, [r4, #16]", 16: "vldr d11, [r4, #24]"}
-        yield from weave([vfma(m, n, 24 + m, 16 + n) for n in range(4) for m in range(4)], {} if first else odd)
-        even = {4: "vldr d12, [r0]", 8: "vldr d13, [r0, #8]", 9: "add r0, r1"}
-        even |= {12: "vldr d8, [r4]", 16: "vldr d9, [r4, #8]"}
-        yield from weave([vfma(m, n, 28 + m, 20 + n) for n in range(4) for m in range(4)], {} if last else even)
-    yield "adds r4, #32"
+    for _ in range(2):
+        yield "vldmia r4!, {s16-s23}"
+        yield from ("vldmia r0, {s24-s27}", "add r0, r1", "vldmia r0, {s28-s31}", "add r0, r1")
+        for k in range(2):
+            yield from (vfma(m, n, 24 + 4 * k + m, 16 + 4 * k + n) for m in range(4) for n in range(4))
 
 
 def columns_link() -> Iterator[str]:
@@ -194,6 +170,51 @@ def taps() -> Iterator[str]:
     yield from ("subs r10, #1", "bne 1b")
 
 
+def extended(word: int) -> list[str]:
+    """The four codes of a word, less their zero point, in r5-r8: one a cycle, in the older slot."""
+    turns = ("", ", ror #8", ", ror #16", ", ror #24")
+    return [f"sxtab r{5 + i}, r9, r{word}{turn}" for i, turn in enumerate(turns)]
+
+
+def moved(first: int) -> list[str]:
+    """r5-r8 into four registers of the FPU, two at a time."""
+    return [f"vmov s{first}, s{first + 1}, r5, r6", f"vmov s{first + 2}, s{first + 3}, r7, r8"]
+
+
+def converted(first: int) -> list[str]:
+    """Four integers in registers of the FPU as floats."""
+    return [f"vcvt.f32.s32 s{first + i}, s{first + i}" for i in range(4)]
+
+
+def eight() -> Iterator[str]:
+    """Two times four codes; what the FPU does to the first stands between what the core does to the second."""
+    yield from ("ldr r3, [r1], #4", "ldr r4, [r1], #4")
+    first, second, move, moves, convert = extended(3), extended(4), moved(0), moved(4), converted(0)
+    yield from (*first[:2], first[2], move[0], first[3], second[0], move[1], second[1], convert[0], second[2])
+    yield from (convert[1], moves[0], second[3], convert[2], convert[3], moves[1], *converted(4)[:2])
+    yield from ("vstmia r2, {s0-s3}", "add r2, r12", *converted(4)[2:], "subs lr, #2")
+    yield from ("vstmia r2, {s4-s7}", "add r2, r10")
+
+
+def floats() -> Iterator[str]:
+    """Row after row, two times four codes and then perhaps four more."""
+    for name, register in {"less": 9, "pair_step": 10, "second": 12, "rows": 0}.items():
+        yield f"ldr r{register}, {field(name, CODES)}"
+    yield "sub r10, r12"
+    yield "1:"
+    yield from (f"ldr r1, {field('from', CODES)}", f"ldr r2, {field('to', CODES)}", f"ldr lr, {field('fours', CODES)}")
+    yield from (f"ldr r4, {field('from_row', CODES)}", f"ldr r5, {field('to_row', CODES)}")
+    yield from ("add r4, r1", "add r5, r2", f"str r4, {field('from', CODES)}", f"str r5, {field('to', CODES)}")
+    yield from ("subs lr, #2", "blt 3f")
+    yield "2:"
+    yield from (*eight(), "bge 2b")
+    yield "3:"
+    yield from ("adds lr, #2", "beq 4f")
+    yield from ("ldr r3, [r1]", *extended(3), *moved(0), *converted(0), "vstmia r2, {s0-s3}")
+    yield "4:"
+    yield from ("subs r0, #1", "bne 1b")
+
+
 FUNCTIONS = (
     function(
         "gg_m7_gemm_rows",
@@ -212,6 +233,12 @@ FUNCTIONS = (
         "const gg_m7_taps_t *p __attribute__((unused))",
         over([*taps()]),
         "DW-S4: the taps of a pixel.",
+    ),
+    function(
+        "gg_m7_floats",
+        "gg_m7_codes_t *p __attribute__((unused))",
+        over([*floats()]),
+        "CONV-S5: codes less their zero point.",
     ),
 )
 

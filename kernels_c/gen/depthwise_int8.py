@@ -86,41 +86,60 @@ def row(taps: int, stride: int, outputs: int, first: bool, last: bool) -> Iterat
 
 
 def block(taps: int, stride: int, outputs: int) -> Iterator[str]:
-    """The sums of a block: three rows, or as many as meet the map."""
+    """The sums of a block, and beside its products the codes of the block before: a conversion beside each product.
+
+    Three rows, or as many as meet the map; the first adds to the bias.
+    """
     yield f"ldr r12, [sp, #{X_HERE}]"
     yield f"ldr lr, [sp, #{W_HERE}]"
     yield f"ldr r{outputs - 1}, [sp, #{BIAS_HERE}]"
+    before = list(rounded(outputs))
     if taps == 3:
-        for i in range(3):
-            yield from row(taps, stride, outputs, i == 0, i == 2)
+        rows = [line for i in range(3) for line in row(taps, stride, outputs, i == 0, i == 2)]
+        yield from beside(rows, before)
         return
-    yield from (f"mov r{i}, r{outputs - 1}" for i in range(outputs - 1))
+    yield from beside([*row(taps, stride, outputs, True, False)], before)
+    yield f"ldr r{outputs}, [sp, #{W_END}]"
+    yield f"cmp lr, r{outputs}"
+    yield "beq 4f"
     yield "3:"
-    yield from row(taps, stride, outputs, first=False, last=False)
+    yield from row(taps, stride, outputs, False, False)
     yield f"ldr r{outputs}, [sp, #{W_END}]"
     yield f"cmp lr, r{outputs}"
     yield "bne 3b"
+    yield "4:"
+
+
+def beside(products: list[str], others: list[str]) -> Iterator[str]:
+    """One of the others after each product that has no load after it, and what is left at the end."""
+    waiting = list(others)
+    for line, after in zip(products, [*products[1:], ""], strict=True):
+        yield line
+        if line.startswith("sml") and not after.startswith("ld") and waiting:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def rounded(outputs: int) -> Iterator[str]:
+    """DW-S2: the sums of a block, in s16 and on: as float32, times m, and rounded (NUM-N6) as dot_int8.py does."""
+    yield from (f"vcvt.f32.s32 s{i}, s{16 + i}" for i in range(outputs))
+    yield from (f"vmul.f32 s{i}, s{i}, s8" for i in range(outputs))
+    yield from (f"vadd.f32 s{i}, s{i}, s9" for i in range(outputs))
 
 
 def codes(outputs: int) -> Iterator[str]:
-    """DW-S2: times m and rounded (NUM-N6); two codes a word, not yet clamped, as dot_int8.py has them."""
-    pairs = range(0, outputs, 2)
-    yield from (f"vmov s{i}, s{i + 1}, r{i}, r{i + 1}" for i in pairs)
-    yield from (f"vcvt.f32.s32 s{i}, s{i}" for i in range(outputs))
-    yield from (f"vmul.f32 s{i}, s{i}, s8" for i in range(outputs))
+    """Codes of the block before, two a word, not yet clamped."""
+    yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, outputs, 2))
     yield f"ldr r12, [sp, #{TO}]"
-    yield from (f"vadd.f32 s{i}, s{i}, s9" for i in range(outputs))
-    yield f"ldr lr, [sp, #{X_HERE}]"
-    yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in pairs)
-    yield f"ldr r{outputs}, [sp, #{X_END}]"
-    yield from (f"pkhbt r{i}, r{i}, r{i + 1}, lsl #16" for i in pairs)
-    yield f"stm r12!, {{{', '.join(f'r{i}' for i in pairs)}}}"
+    yield from (f"pkhbt r{i}, r{i}, r{i + 1}, lsl #16" for i in range(0, outputs, 2))
+    yield f"stm r12!, {{{', '.join(f'r{i}' for i in range(0, outputs, 2))}}}"
 
 
 def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
-    """A row of outputs of four channels."""
+    """A row of outputs of four channels: the first block stores what is no code, before the others' places."""
     count = words(taps, stride)
     yield "push {r4-r11, lr}"
+    yield "vpush {s16-s23}"
     yield f"sub sp, #{FRAME}"
     yield f"ldr r1, [r0, #{X}]"
     yield f"ldr r2, [r0, #{W}]"
@@ -134,7 +153,7 @@ def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
     yield f"str r5, [sp, #{LEFT}]"
     yield "1:"  # a channel: r0 p, r1 its pixels, r2 its weight, r5 4 times its number
     yield "add r6, r0, r5"
-    yield f"vldr s8, [r6, #{M}]"
+    yield f"vldr s10, [r6, #{M}]"
     yield f"ldr r7, [r6, #{BIAS}]"
     yield f"ldr r8, [r0, #{BLOCKS}]"
     yield f"ldr r9, [r0, #{ROWS}]"
@@ -146,7 +165,11 @@ def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
     yield f"str r8, [sp, #{X_END}]"
     yield "2:"
     yield from block(taps, stride, outputs)
+    yield "vmov.f32 s8, s10"
+    yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, outputs, 2))
     yield from codes(outputs)
+    yield f"ldr lr, [sp, #{X_HERE}]"
+    yield f"ldr r{outputs}, [sp, #{X_END}]"
     yield f"add lr, lr, #{8 * outputs * stride}"
     yield f"str r12, [sp, #{TO}]"
     yield f"str lr, [sp, #{X_HERE}]"
@@ -164,7 +187,10 @@ def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
     yield f"strd r1, r2, [sp, #{X_HERE}]"
     yield "cmp r5, #16"
     yield "bne 1b"
+    yield from rounded(outputs)
+    yield from codes(outputs)
     yield f"add sp, #{FRAME}"
+    yield "vpop {s16-s23}"
     yield "pop {r4-r11, pc}"
 
 

@@ -21,6 +21,8 @@ timing = typer.Typer(no_args_is_help=True, help="The timing model itself.")
 app.add_typer(timing, name="timing")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
+bench = typer.Typer(no_args_is_help=True, help="What kernels cost, shape by shape.")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:
@@ -58,6 +60,11 @@ def spec(
     raise typer.Exit(ties.show_rule(rule) if rule else ties.show_table())
 
 
+Room = Annotated[
+    int, typer.Option(metavar="BYTES", help="How many more bytes than the least the plan may take, for speed.")
+]
+
+
 @app.command()
 def run(
     model: Annotated[str, typer.Argument(help="What to train: digits; with --board any network.")],
@@ -82,6 +89,7 @@ def run(
     compare: Annotated[bool, typer.Option("--compare", help="All schemes, and no QAS, side by side, in C.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     cycles: Annotated[bool, typer.Option("--cycles", help="Cycles by the timing model; needs --board.")] = False,
     memory: Annotated[
@@ -101,8 +109,7 @@ def run(
 
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
-        if cycles:
-            wanted = replace(wanted, memory=memory or "dtcm")
+        wanted = replace(wanted, memory=(memory or "dtcm") if cycles else None, room=room)
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -149,6 +156,7 @@ def plan(
     solver: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time for the constraint solver, if placement leaves a gap.")
     ] = 0.0,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     picture: Annotated[
         list[Path] | None,
@@ -160,7 +168,7 @@ def plan(
     from .report.plan import run
 
     pictures = picture or [Path("out/plan.svg"), Path("out/plan.png")]
-    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
+    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, room, json, pictures))
 
 
 Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
@@ -299,7 +307,9 @@ def write_baseline(
     file: Annotated[Path, typer.Argument(help="Where to keep the costs: JSON.")],
     program: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL:SCHEME", help="Measure a step of it, for example digits:sparse; can be repeated."),
+        typer.Option(
+            metavar="MODEL:SCHEME[:KERNELS]", help="Measure a step, for example digits:sparse; can be repeated."
+        ),
     ] = None,
     function: Annotated[
         list[str] | None,
@@ -372,3 +382,19 @@ def _figure(name: str, models: list[str] | None, json: Path | None, pictures: li
 
     files = pictures or [Path(f"out/{name}.svg"), Path(f"out/{name}.png")]
     raise typer.Exit(run(console(), name, models or (), json, files))
+
+
+@bench.command("kernels")
+def bench_kernels(
+    op: Annotated[str | None, typer.Option(help="Only this operator, or function: conv2d, conv2d.forward.")] = None,
+    shapes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML: a [[call]] table a shape; else those of three networks.")
+    ] = None,
+    kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
+    json: Json = None,
+) -> None:
+    """Instructions a multiply-accumulate, scratch, stack and text of each kernel on each shape, in Unicorn."""
+    from .report.bench import run
+    from .report.console import console
+
+    raise typer.Exit(run(console(), op, shapes, kernels, json))

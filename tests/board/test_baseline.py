@@ -37,40 +37,35 @@ def cli(*arguments):
 # --- the stack of each operator ------------------------------------------------------------------------------------
 
 
-def watched(elf):
+@mark.rules("MEAS-S9")
+@each_compiler
+def test_watching_changes_nothing_and_sees_the_high_water(compiler):
+    elf = program(compiler)
     with Board(elf, "unicorn") as board:
         watch = StackWatch(board)
         board.step(samples(1)[0])
-        return board.instructions, watch.by_region(), [region.name for region in board.program.regions]
-
-
-@mark.rules("MEAS-S9")
-@each_compiler
-def test_the_deepest_operator_is_the_high_water_and_watching_changes_nothing(compiler):
-    elf = program(compiler)
-    instructions, depths, _ = watched(elf)
+        instructions, high_water, taken = board.instructions, watch.high_water(), watch.by_region()
     with Board(elf, "unicorn") as board:
         board.step(samples(1)[0])
-        assert max(depths.values()) == board.stack_high_water()
+        assert high_water == board.stack_high_water()
         assert instructions == board.instructions
-    assert set(depths) == set(instructions)
-    assert len(set(depths.values())) > 2, "operators differ"
+    assert set(taken) == set(instructions)
+    assert 0 < max(taken.values()) < high_water
+    assert len(set(taken.values())) > 2, "operators differ"
 
 
 @mark.rules("MEAS-S9", "MEAS-S7")
 @each_compiler
 def test_an_operator_takes_what_its_kernel_takes_alone(compiler, tmp_path):
     elf = program(compiler)
-    _, depths, names = watched(elf)
     file = tmp_path / "arguments.toml"
     file.write_text(BIAS_GRADIENT)
     alone = measure_function(elf, "gg_bias_gradient_forward", read_arguments(file))
-    pointers = {}
     with Board(elf, "unicorn") as board:
-        board.emulator.watch_marks(pointers.setdefault)
+        watch = StackWatch(board)
         board.step(samples(1)[0])
-    region = names.index("fc.bias_gradient")
-    assert depths[region] == elf.symbol("gg_stack_top").address - pointers[region] + alone.stack
+        names = [region.name for region in board.program.regions]
+        assert watch.by_region()[names.index("fc.bias_gradient")] == alone.stack > 0
 
 
 @mark.rules("MEAS-S9")
@@ -102,7 +97,7 @@ def test_goldgrads_own_kernels_cost_no_more_than_in_the_baseline():
         total = dict(measured.costs["instructions"])
         assert total.pop("total") == sum(total.values()), "each instruction is an operator's or between them"
         stack = dict(measured.costs["stack"])
-        assert stack.pop("total") >= max(stack.values())
+        assert stack.pop("total") > max(stack.values()) > 0, "the step and the firmware have frames of their own"
         sram = dict(measured.costs["sram"])
         assert sram["stack"] == measured.costs["stack"]["total"]
         assert sram.pop("total") == sum(sram.values())
@@ -184,7 +179,14 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     assert baseline.read(file) == both
 
 
-GOOD = {"model": "digits", "scheme": "sparse", "compiler": "gcc", "flags": [], "costs": {"stack": {"total": 1}}}
+GOOD = {
+    "model": "digits",
+    "scheme": "sparse",
+    "kernels": "m7",
+    "compiler": "gcc",
+    "flags": [],
+    "costs": {"stack": {"total": 1}},
+}
 
 
 def file_with(**change):
@@ -204,7 +206,7 @@ def file_with(**change):
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc"}), "has no program and no function"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc", "programs": 3}), "programs is no list"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc", "programs": [3]}), "programs, entry 0 is 3"),
-        (file_with(model=None), "entry 0 lacks model, scheme as text"),
+        (file_with(model=None), "entry 0 lacks model, scheme, kernels as text"),
         (file_with(compiler=None), "lacks its compiler"),
         (file_with(flags="-O2"), "lacks its compiler"),
         (file_with(costs=None), "costs that are no numbers"),
@@ -229,6 +231,7 @@ def test_files_that_are_no_baseline(tmp_path, text, fault):
     [
         (("baseline", "c.json", "--program", "digits"), "--program is 'digits'; write MODEL:SCHEME"),
         (("baseline", "c.json", "--function", "a.elf"), "--function is 'a.elf'; write ELF:NAME"),
+        (("baseline", "c.json", "--program", "digits:sparse:m4"), "a board has no kernels 'm4'; use m7 or portable"),
         (("baseline", "c.json", "--program", "lenet:49kb"), "there is no model 'lenet'"),
         (("baseline", "c.json", "--compiler", "icc"), "there is no toolchain 'icc'"),
         (("baseline", "c.json", "--function", "absent.elf:f"), "absent.elf cannot be read"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
+import graphs
 import tiny_model
 from goldgrad.board.emulators import BACKENDS, backend, present
-from goldgrad.board.errors import DoesNotFit
+from goldgrad.board.errors import DoesNotFit, EmulatorDied, EmulatorMissing
 from goldgrad.board.toolchain import toolchains
-from goldgrad.cli import app
+from goldgrad.cli import app, main
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
 from goldgrad.memory.plan import plan
@@ -156,6 +158,27 @@ def test_command(tmp_path):
         assert file.read_bytes().startswith(b"\x89PNG")
 
 
+@mark.rules("BOARD-C5")
+def test_what_the_others_found_is_kept_where_one_emulator_dies(tmp_path, monkeypatch):
+    train = on_board.train
+
+    def dies_on_the_second(session, made, samples, rate, emulator, *rest):
+        if emulator == "second":
+            raise EmulatorDied("second ended; run it again")
+        return train(session, made, samples, rate, present()[0], *rest)
+
+    monkeypatch.setattr(on_board, "chosen_emulators", lambda *_: ["first", "second"])
+    monkeypatch.setattr(on_board, "train", dies_on_the_second)
+    out, picture = tmp_path / "run.json", tmp_path / "board.png"
+    command = ("run", "digits", "--board", "stm32f746", "--emulator", "all", "--steps", 1)
+    result = cli(*command, "--json", out, "--picture", picture)
+    assert isinstance(result.exception, EmulatorDied)
+    found = json.loads(out.read_text())
+    assert found["died"] == ["second ended; run it again"]
+    assert found["bit_exact"] is True
+    assert "bit-exact" in result.output
+
+
 @mark.parametrize(
     ("arguments", "message"),
     [
@@ -184,11 +207,29 @@ def test_a_picture_that_is_a_folder_is_refused_before_anything_runs(tmp_path):
     assert "is a folder" in str(result.exception)
 
 
+@mark.rules("BOARD-C5")
 def test_emulators_by_name(monkeypatch):
-    assert on_board.chosen_emulators("qemu") == ["qemu"]
+    first = present()[0]
+    assert on_board.chosen_emulators(first) == [first]
     assert on_board.chosen_emulators("all") == present()
     assert on_board.chosen_emulators(None) == present()[:1]
-    monkeypatch.setattr(on_board, "present", list)
-    with pytest.raises(GoldgradError, match="no emulator is here"):
+    for name in BACKENDS:
+        monkeypatch.setattr(backend(name), "missing", classmethod(lambda cls: f"{cls.name} is not here; install it"))
+    with pytest.raises(EmulatorMissing, match="no emulator is here"):
         on_board.chosen_emulators("all")
-    assert on_board.chosen_emulators(None) == [next(iter(BACKENDS))], "and then the emulator says what is missing"
+    with pytest.raises(EmulatorMissing, match="unicorn is not here; install it; qemu: qemu is not here"):
+        on_board.chosen_emulators(None)
+
+
+@mark.rules("BOARD-C5")
+@mark.parametrize("name", BACKENDS)
+def test_an_emulator_that_is_missing_is_told_before_anything_is_built(name, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backend(name), "missing", classmethod(lambda cls: f"{cls.name} is not here; install it"))
+    words = ["goldgrad", "run", "digits", "--board", "stm32f746", "--emulator", name, "--keep", "kept"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 3
+    assert capsys.readouterr().err == f"goldgrad: no emulator: {name}: {name} is not here; install it\n"
+    assert list(tmp_path.iterdir()) == []

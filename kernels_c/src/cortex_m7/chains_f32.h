@@ -49,6 +49,24 @@ typedef struct {
 
 void gg_m7_taps(const gg_m7_taps_t *p);
 
+/*
+ * Codes as float32, in fours, rows of them; distances in bytes.  The four j of row i is read at from + i * from_row +
+ * 4 * j, which needs no alignment; less is added to each code, and it goes to
+ *
+ *   to + i * to_row + j / 2 * pair_step + j % 2 * second
+ *
+ * fours, rows >= 1.  from and to have moved on by all rows afterwards.
+ */
+typedef struct {
+    const int8_t *from;
+    int32_t from_row, fours, rows;
+    float *to;
+    int32_t to_row, second, pair_step;
+    int32_t less;
+} gg_m7_codes_t;
+
+void gg_m7_floats(gg_m7_codes_t *p);
+
 void gg_m7_gemm_rows(const gg_m7_gemm_t *p);
 void gg_m7_gemm_columns(const gg_m7_gemm_t *p);
 

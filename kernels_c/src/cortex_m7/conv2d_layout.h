@@ -6,7 +6,7 @@
 
 #include "goldgrad/conv2d.h"
 
-#define GG_M7_STRIPE_BYTES 8192 /* of widened pixels: more only where two take more */
+#define GG_M7_STRIPE_BYTES 9216 /* of widened pixels: more only where two take more */
 
 /* Sizes in elements, offsets in bytes; four rows of the weight lie at 0. */
 typedef struct {

@@ -104,22 +104,17 @@ static void multiply(const matrix_t *s, int32_t n, int32_t width, int32_t i, int
 
 /* Codes less their zero point as panels: width of each of k rows. */
 static void convert(const int8_t *codes, int32_t row, int32_t width, int32_t k, int32_t zero, float *panels) {
-    for (int32_t i = 0; i < k; ++i) {
-        const int8_t *from = codes + i * row;
-        float *to = panels + TILE * i;
-        int32_t n = 0;
-        for (; n + TILE <= width; n += TILE) {
-            uint32_t four; /* unaligned, which an LDR may be */
-            __builtin_memcpy(&four, from, sizeof four);
-            to[0] = (float)((int8_t)four - zero);
-            to[1] = (float)((int8_t)(four >> 8) - zero);
-            to[2] = (float)((int8_t)(four >> 16) - zero);
-            to[3] = (float)((int8_t)(four >> 24) - zero);
-            from += TILE;
-            to += TILE * k;
-        }
-        for (; n < width; ++n) {
-            *to++ = (float)(*from++ - zero);
+    const int32_t fours = width / TILE;
+    gg_m7_codes_t c = {.from = codes, .from_row = row, .fours = fours, .rows = k, .to = panels, .to_row = 4 * TILE};
+    c.second = 4 * TILE * k;
+    c.pair_step = 2 * c.second;
+    c.less = -zero;
+    if (fours > 0) {
+        gg_m7_floats(&c);
+    }
+    for (int32_t i = 0; width % TILE != 0 && i < k; ++i) {
+        for (int32_t n = fours * TILE; n < width; ++n) {
+            panels[fours * TILE * k + TILE * i + n % TILE] = (float)(codes[i * row + n] - zero);
         }
     }
 }

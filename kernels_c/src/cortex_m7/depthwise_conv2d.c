@@ -141,7 +141,7 @@ static void group(const gg_stripe_t *t, gg_m7_depthwise_t *four, int32_t first, 
     const int32_t length = t->at.block * t->at.blocks;
     const int32_t pairs = s->out_w / 2;
     const int32_t bytes = gg_mask_bytes(p->channels);
-    const int16_t *const codes = four->codes;
+    const int16_t *const codes = four->codes + t->at.block;
     void (*const run)(const gg_m7_depthwise_t *) = t->shape->run;
     const gg_merging_t merging = mask != NULL && skipped > 0 ? NULL : t->merging;
     gg_m7_merge_t merge;
@@ -202,7 +202,7 @@ void gg_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x
         .row_bytes = t.at.row_bytes,
         .w_bytes = 4 * t.at.words * s->kernel_h,
         .blocks = t.at.blocks,
-        .codes = (int16_t *)(void *)(t.scratch + t.at.codes),
+        .codes = (int16_t *)(void *)(t.scratch + t.at.codes) - t.at.block,
         .magic = gg_m7_magic(p->y_zero),
     };
     for (t.first_row = 0; t.first_row < s->out_h; t.first_row += t.at.stripe) {

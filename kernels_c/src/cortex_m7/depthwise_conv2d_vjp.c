@@ -37,13 +37,17 @@ static meeting_t meet(int32_t input, int32_t pad, int32_t stride, int32_t kernel
 
 /* Codes as float32 in blocks of eight channels, each [taps][8]; what is left over as [taps][left]. */
 static void convert(const int8_t *w, int32_t taps, int32_t row, int32_t width, float *blocks) {
-    for (int32_t n = 0; n < width; n += BLOCK) {
-        const int32_t wide = width - n < BLOCK ? width - n : BLOCK;
-        for (int32_t k = 0; k < taps; ++k) {
-            const int8_t *from = w + k * row + n;
-            for (int32_t j = 0; j < wide; ++j) {
-                *blocks++ = (float)from[j];
-            }
+    const int32_t whole = width / BLOCK;
+    gg_m7_codes_t c = {.from = w, .from_row = row, .fours = 2 * whole, .rows = taps, .to = blocks, .to_row = 4 * BLOCK};
+    c.second = 2 * BLOCK;
+    c.pair_step = 4 * BLOCK * taps;
+    if (whole > 0) {
+        gg_m7_floats(&c);
+    }
+    blocks += whole * BLOCK * taps;
+    for (int32_t k = 0; width % BLOCK != 0 && k < taps; ++k) {
+        for (int32_t n = whole * BLOCK; n < width; ++n) {
+            *blocks++ = (float)w[k * row + n];
         }
     }
 }

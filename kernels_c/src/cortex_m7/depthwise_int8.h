@@ -11,7 +11,8 @@
  *   x       words of two pixels, four channels in turn, from the first pixel of the first output on, in the first row
  *           that is met; row_bytes lie between rows.  Three taps a row: all three rows are there; else rows of them
  *   w       gg_m7_depthwise_weights of the first row that is met; w_bytes lie between channels
- *   codes   int16, a channel's row after another's, each of blocks of outputs; not clamped
+ *   codes   int16, a block that means nothing, then a channel's row after another's, each of blocks of outputs; not
+ *           clamped
  *   magic   gg_m7_magic, which must be proven for the four channels
  */
 typedef struct {

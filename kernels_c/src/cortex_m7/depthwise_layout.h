@@ -37,7 +37,7 @@ static inline gg_m7_depthwise_layout_t gg_m7_depthwise_layout(const gg_depthwise
     at.rows = (at.stripe - 1) * s->stride_h + k;
     at.words = s->stride_w == 1 ? k - 1 : (k + 1) / 2;
     at.weights = at.rows * at.row_bytes;
-    at.codes = at.weights + 16 * at.words * k;
+    at.codes = at.weights + 16 * at.words * k + 2 * at.block; /* the first block is stored before it */
     at.taps = at.codes + 8 * at.block * at.blocks;
     at.bytes = at.taps + (4 * k * k + 7) / 8 * 8;
     return at;

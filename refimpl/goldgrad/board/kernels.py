@@ -38,10 +38,12 @@ REGISTERS = 4
 
 
 @functools.cache
-def kernels_elf(kernels: str, toolchain: Toolchain | None = None) -> Elf:
-    """All kernels of a set in an ELF, linked once in the life of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+def kernels_elf(kernels: str, toolchain: Toolchain | None = None, folder: Path | None = None) -> Elf:
+    """All kernels of a set in an ELF, linked once in the life of this process; objects stay in ``folder``, if given."""
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     toolchain = toolchain or find_toolchain()
     return build_kernels(kernels, folder / f"{kernels}-{toolchain.name}.elf", toolchain)
 
@@ -52,6 +54,8 @@ class Cost:
 
     instructions: int
     stack: int
+    functions: tuple[str, ...]
+    """Those that were entered."""
 
 
 class KernelMachine:
@@ -74,7 +78,9 @@ class KernelMachine:
         uc.mem_map(RETURN, PAGE)
         self._invalid: int | None = None
         uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
-        self._count = 0
+        self._count, self._seen = 0, set[int]()
+        self._blocks: dict[tuple[int, int], int] = {}
+        self._entries = {symbol.address: symbol.name for symbol in elf.symbols.values() if symbol.is_function}
 
     def write(self, address: int, data: bytes) -> None:
         """Fill memory."""
@@ -113,14 +119,15 @@ class KernelMachine:
         """Call a function, and count."""
         top = self._top(words)
         self._uc.mem_write(STACK, bytes([PAINT]) * STACK_BYTES)
-        self._count = 0
+        self._count, self._seen = 0, set()
         hook = self._uc.hook_add(self._c.UC_HOOK_BLOCK, self._on_block)
         try:
             self.call(name, words)
         finally:
             self._uc.hook_del(hook)
         below = bytes(self.read(STACK, top - STACK))
-        return Cost(self._count, -(-len(below.lstrip(bytes([PAINT]))) // 4) * 4)
+        entered = (self._entries[address] for address in self._seen if address in self._entries)
+        return Cost(self._count, -(-len(below.lstrip(bytes([PAINT]))) // 4) * 4, tuple(sorted(entered)))
 
     @staticmethod
     def _top(words: Sequence[int]) -> int:
@@ -134,7 +141,10 @@ class KernelMachine:
         return core + [read(a.UC_ARM_REG_D8 + i) for i in range(8)]
 
     def _on_block(self, uc: Any, address: int, size: int, _data: Any) -> None:
-        self._count += count_instructions(uc.mem_read(address, size))
+        if (address, size) not in self._blocks:
+            self._blocks[address, size] = count_instructions(uc.mem_read(address, size))
+        self._count += self._blocks[address, size]
+        self._seen.add(address)
 
     def _on_invalid(self, _uc: Any, _access: int, address: int, _size: int, _value: int, _data: Any) -> bool:
         self._invalid = address

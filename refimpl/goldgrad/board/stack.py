@@ -1,4 +1,4 @@
-"""How deep the stack is in each operator (MEAS-S9): looked at, and painted anew, at every mark."""
+"""How much stack each operator takes (MEAS-S9): looked at, and painted anew, at every mark."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ from .program import FIRMWARE
 
 
 class StackWatch:
-    """Follows the stack of a board on Unicorn from now on; it takes the place of the board's own high-water."""
+    """Follows the stack of a board on Unicorn from now on; the board's own high-water means nothing any more."""
 
     def __init__(self, board: Board) -> None:
         if not isinstance(board.emulator, Unicorn):
             raise BoardError(f"the stack by operator is not seen on {board.emulator.name}; use unicorn")
         self._emulator = board.emulator
         self._bottom, self._top = (board.elf.symbol(name).address for name in ("gg_stack_bottom", "gg_stack_top"))
-        self._region = FIRMWARE
-        self._deepest = {FIRMWARE: board.stack_high_water()}
+        self._region, self._start = FIRMWARE, self._top
+        self._taken: dict[int, int] = {}
+        self._lowest = self._top - board.stack_high_water()
         board.emulator.watch_marks(self._on_mark)
 
     def by_region(self) -> Mapping[int, int]:
-        """Bytes by region, the current one as far as it went."""
+        """Bytes that each region took, the current one as far as it went."""
         self._look(self._top)
-        return dict(self._deepest)
+        return dict(self._taken)
+
+    def high_water(self) -> int:
+        """What the board's would be if nobody had painted over it (MEAS-S4)."""
+        self._look(self._top)
+        return self._top - self._lowest
 
     def _on_mark(self, region: int, pointer: int) -> None:
         lowest = self._look(pointer)
         if lowest < pointer:
             words = np.full((pointer - lowest) // 4, PAINT, "<u4")
             self._emulator.write(lowest, words.tobytes())
-        self._region = region
+        self._region, self._start = region, pointer
 
     @rule("MEAS-S9")
     def _look(self, pointer: int) -> int:
@@ -43,5 +49,6 @@ class StackWatch:
         words = np.frombuffer(self._emulator.read(self._bottom, pointer - self._bottom), "<u4")
         used = np.flatnonzero(words != PAINT)
         lowest = self._bottom + 4 * int(used[0]) if len(used) else pointer
-        self._deepest[self._region] = max(self._deepest.get(self._region, 0), self._top - lowest)
+        self._taken[self._region] = max(self._taken.get(self._region, 0), self._start - lowest)
+        self._lowest = min(self._lowest, lowest)
         return lowest

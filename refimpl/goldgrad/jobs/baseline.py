@@ -41,15 +41,16 @@ class ProgramCase:
 
     model: str
     scheme: str
+    kernels: str = on_board.KERNELS[0]
 
     @property
     def title(self) -> str:
         """The case's name in tables."""
-        return f"{self.model}, scheme {self.scheme}"
+        return f"{self.model} {self.scheme}, {self.kernels} kernels"
 
     def key(self) -> dict[str, str]:
         """What tells the case from others, as in the file."""
-        return {"model": self.model, "scheme": self.scheme}
+        return {"model": self.model, "scheme": self.scheme, "kernels": self.kernels}
 
 
 @dataclass(frozen=True)
@@ -127,19 +128,19 @@ def _place(path: str, folder: Path) -> Path:
 def program_costs(case: ProgramCase, toolchain: Toolchain) -> Costs:
     """One step on the first sample: by operator, by use of memory, by function."""
     session = on_board.session(case.model, case.scheme)
-    made = on_board.firmware(session, toolchain=toolchain)
+    made = on_board.firmware(session, toolchain=toolchain, kernels=case.kernels)
     (sample,) = on_board.samples(case.model, session, 1)
     with Board(made.elf, "unicorn") as board:
         watch = StackWatch(board)
         known = {buffer.name for buffer in board.program.buffers}
         feeds = on_board.feeds(session, sample, on_board.RATE)
         board.step({name: value for name, value in feeds.items() if name in known})
-        depths = watch.by_region()
-        found = measurement(board, board.instructions, 1, max(depths.values()))
+        taken = watch.by_region()
+        found = measurement(board, board.instructions, 1, watch.high_water())
     instructions, stack = Counter[str](), dict[str, int]()
     for number, region in enumerate(found.regions):
         instructions[region.op] += region.instructions
-        stack[region.op] = max(stack.get(region.op, 0), depths[number])
+        stack[region.op] = max(stack.get(region.op, 0), taken[number])
     content = found.as_json()
     return {
         "instructions": {TOTAL: found.instructions, **dict(instructions.most_common()), "between": found.between},
@@ -167,7 +168,7 @@ def read(file: Path) -> Baseline:
     if toolchain not in NAMES:
         raise GoldgradError(f"{file} has toolchain {show(toolchain)}; use {' or '.join(NAMES)}, or {REMEDY}")
     measured: list[Measured] = []
-    for part, words in (("programs", ("model", "scheme")), ("functions", ("elf", "function", "arguments"))):
+    for part, words in (("programs", ("model", "scheme", "kernels")), ("functions", ("elf", "function", "arguments"))):
         entries = content.get(part, [])
         if not isinstance(entries, list):
             raise GoldgradError(f"{file}: {part} is no list; {REMEDY}")
@@ -218,11 +219,14 @@ def _relative(path: str, folder: Path) -> str:
 
 
 def program_case(text: str) -> ProgramCase:
-    """``MODEL:SCHEME``, as the command line has it."""
-    model, _, scheme = text.partition(":")
-    if not model or not scheme:
+    """``MODEL:SCHEME`` or ``MODEL:SCHEME:KERNELS``, as the command line has it."""
+    words = text.split(":")
+    if not 2 <= len(words) <= 3 or not all(words):
         raise GoldgradError(f"--program is {show(text)}; write MODEL:SCHEME, for example digits:sparse")
-    return ProgramCase(model, scheme)
+    case = ProgramCase(*words)
+    if case.kernels not in on_board.KERNELS:
+        raise GoldgradError(f"a board has no kernels {show(case.kernels)}; use {' or '.join(on_board.KERNELS)}")
+    return case
 
 
 # --- comparing -----------------------------------------------------------------------------------------------------

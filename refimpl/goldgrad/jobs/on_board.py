@@ -19,7 +19,7 @@ from .. import schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
-from ..board.emulators import BACKENDS, backend, present, watching
+from ..board.emulators import BACKENDS, backend, find_emulator, present, watching
 from ..board.errors import EmulatorMissing
 from ..board.measure import Measurement, measurement
 from ..board.program import BETWEEN
@@ -105,14 +105,15 @@ def firmware(
     toolchain: Toolchain | None = None,
     kernels: str = KERNELS[0],
     projected: bool = False,
+    room: int = 0,
 ) -> Firmware:
     """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
 
-    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3).
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3); ``room`` is for :func:`plan`.
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
-    planned = unfolded(plan(session.graph)) if planned is None else planned
+    planned = unfolded(plan(session.graph, room=room)) if planned is None else planned
     scratch_of = functools.partial(scratch_bytes, kernels=kernels)
     source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
     place = _folder() if folder is None else folder
@@ -133,7 +134,7 @@ def _folder() -> Path:
 
 
 def chosen_emulators(name: str | None, memory: str | None = None) -> list[str]:
-    """The emulators to run on: one by name (None: the first that is here), or ``all`` that are.
+    """The emulators to run on: one by name (None: the first that is here), or ``all`` that are; none is an error.
 
     With ``memory`` the first that can watch it for the timing model; of all, one has to.
     """
@@ -148,9 +149,7 @@ def chosen_emulators(name: str | None, memory: str | None = None) -> list[str]:
         if not found:
             raise EmulatorMissing(f"no emulator is here; pip install 'goldgrad[board]' brings {next(iter(BACKENDS))}")
         return found
-    if name is None:
-        return present()[:1] or [next(iter(BACKENDS))]
-    return [name]
+    return [find_emulator(name).name]
 
 
 def watches(name: str, memory: str | None, asked: str | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -183,13 +184,17 @@ def plan(
     states: int = STATES,
     tries: int = TRIES,
     seconds: float = 0.0,
+    room: int = 0,
 ) -> Plan:
     """Compile a training graph: make the passes, order it, place it; a wrong plan is an error, whoever made it.
 
     ``without`` leaves out some of :data:`CHOICES`, ``also`` makes some of the passes that are options.
-    ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.
+    ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.  ``room`` is how many
+    more bytes than the least groups of channels may take, for speed (STREAM-S13).
     """
     passes = chosen_passes(without, also)
+    if room < 0:
+        raise GoldgradError(f"room is {room} bytes; give 0 or more")
     whole = graph
     for name, change in SEQUENCE.items():
         if name in passes:
@@ -202,13 +207,15 @@ def plan(
     validate(graph)
     placed = _placed(graph, in_place, tries, seconds)
     if "group" in passes:
-        placed = _with_groups(*placed, in_place, tries, seconds)
+        placed = _with_groups(*placed, in_place, tries, seconds, room)
     graph, placement, live = placed
     check_plan(graph, placement)
     return Plan(graph, placement, passes, live, bound, floor(whole, fed_samples(graph)))
 
 
 _Placed = tuple[Graph, Placement, Profile]
+FEWER = 10
+"""By which fewer orders are tried for groups of one size: another size is another try."""
 
 
 def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed:
@@ -218,19 +225,32 @@ def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed
 
 @rule("STREAM-S13")
 def _with_groups(
-    graph: Graph, placement: Placement, live: Profile, in_place: bool, tries: int, seconds: float
+    graph: Graph, placement: Placement, live: Profile, in_place: bool, tries: int, seconds: float, room: int
 ) -> _Placed:
-    """The same with groups of channels, if they find a place in an arena that is no larger."""
-    grouped = validate(group(graph, live.live, live.peak))
-    if grouped == graph:
-        return graph, placement, live
-    placed = _placed(grouped, in_place, tries, seconds)
-    if arena_bytes(*placed[:2]) <= arena_bytes(graph, placement):
-        return placed
-    return graph, placement, live
+    """The same with groups of channels that find a place in an arena that is no larger, ``room`` aside.
+
+    While something lies beyond its end, the nodes with most scratch get smaller groups: of those at which that lives,
+    or, if there are none, of all; first one node, then two, and so on.
+    """
+    limit = max(_ends(graph, placement).values()) + room
+    below: dict[int, int] = {}
+    for count in itertools.count(1):
+        grouped = group(graph, live.live, live.peak + room, below)
+        if grouped == graph:
+            return graph, placement, live
+        placed = _placed(validate(grouped), in_place, tries // FEWER, seconds)
+        beyond = [name for name, end in _ends(*placed[:2]).items() if end > limit]
+        if not beyond:
+            return placed
+        life = {**lives(grouped), **{scratch_name(node): Life(i, i) for i, node in enumerate(grouped.nodes)}}
+        wide = [i for i, node in enumerate(grouped.nodes) if "group" in node.attributes]
+        there = [i for i in wide if any(life[name].first <= i <= life[name].last for name in beyond)]
+        largest = sorted(there or wide, key=lambda i: (-scratch_bytes(grouped, grouped.nodes[i]), i))
+        below |= {i: grouped.nodes[i].attributes["group"] for i in largest[:count]}
+    raise AssertionError("groups get smaller until there are none")
 
 
-def arena_bytes(graph: Graph, placement: Placement) -> int:
-    """The end of what is placed last."""
+def _ends(graph: Graph, placement: Placement) -> dict[str, int]:
+    """Where each thing that is placed ends."""
     sizes = placed_bytes(graph, placement)
-    return max(offset + sizes[name] for name, offset in placement.items())
+    return {name: offset + sizes[name] for name, offset in placement.items()}

@@ -82,8 +82,8 @@ def compare(console: Console, file: Path, budgets: Budgets, everything: bool, do
 def _verdict(file: Path, found: Sequence[Comparison], budgets: Budgets) -> str:
     over = [f"{_name(row)} of {c.case.title}" for c in found for row in c.regressions]
     if over:
-        more = f" and {len(over) - 3} more" if len(over) > 3 else ""
-        return f"over the budget ({budgets}): {', '.join(over[:3])}{more}"
+        more = f"; and {len(over) - 3} more" if len(over) > 3 else ""
+        return f"over the budget ({budgets}): {'; '.join(over[:3])}{more}"
     less = sum(row.judged and row.change < 0 for c in found for row in c.rows)
     better = f"; {less} below the baseline: goldgrad board baseline {file} keeps that" if less else ""
     return f"nothing is over the budget ({budgets}){better}"
@@ -93,8 +93,14 @@ def _verdict(file: Path, found: Sequence[Comparison], budgets: Budgets) -> str:
 
 
 def _shown(comparison: Comparison, everything: bool) -> list[Row]:
-    """Totals, and what changed."""
-    return [row for row in comparison.rows if everything or row.item == TOTAL or row.change]
+    """Totals, and what changed; small changes of an operator's instructions come with every other compilation."""
+    return [row for row in comparison.rows if everything or row.item == TOTAL or row.over or _is_telling(row)]
+
+
+def _is_telling(row: Row) -> bool:
+    if row.kind == "instructions" and row.old and row.new:
+        return abs(row.change) * 1000 > row.old
+    return row.change != 0
 
 
 def _name(row: Row) -> str:
@@ -124,7 +130,7 @@ def _table(comparison: Comparison, everything: bool) -> Table:
         table.add_row(*map(escape, _cells(row)), style=style)
     left_out = len(comparison.rows) - len(shown)
     if left_out:
-        table.caption = f"{left_out} that did not change are left out (--all shows them)"
+        table.caption = f"{left_out} left out: no change, or of instructions no more than 0.1 % (--all shows them)"
     return table
 
 

@@ -132,7 +132,7 @@ class Unicorn(Emulator):
             if stop is None and not self._counter.exhausted:
                 stop = self._stops.get(self._at)
                 if stop is None:
-                    raise EmulatorDied(f"unicorn stopped at {self._at:#010x} for no reason; try another emulator")
+                    raise self._died(f"unicorn stopped at {self._at:#010x} for no reason")
             elif stop is None and budget <= 0:
                 stop = Stop.BUDGET
             elif stop is None and time.monotonic() > deadline:
@@ -142,6 +142,11 @@ class Unicorn(Emulator):
     def trace(self) -> Trace:
         """Edges since the last time."""
         return self._counter.trace()
+
+    def _died(self, what: str) -> EmulatorDied:
+        error = EmulatorDied(what)
+        error.region = self._counter.region
+        return error
 
     def close(self) -> None:
         """Forget it; its memory goes with the last reference."""
@@ -183,7 +188,7 @@ class Unicorn(Emulator):
     def _trap(self, error: Any) -> Fault:
         invalid = {self._const.UC_ERR_INSN_INVALID, self._const.UC_ERR_EXCEPTION}
         if error.errno not in invalid:
-            raise EmulatorDied(f"unicorn gave up: {error}; try another emulator") from None
+            raise self._died(f"unicorn gave up: {error}") from None
         return Fault("undefined instruction or exception", self._uc.reg_read(self._pc), self._uc.reg_read(self._lr))
 
 

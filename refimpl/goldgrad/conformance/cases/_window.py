@@ -45,7 +45,7 @@ class Sizes:
 
 
 def any_window(d: Draw) -> Sizes:
-    """Any legal window; of several one is that of a pointwise convolution, which kernels compute in a way of its own."""
+    """Any legal window; one of four is that of a pointwise convolution, which kernels compute in a way of its own."""
     batch = d.batch()
     if not d.of((False, False, False, True)):
         return _sizes(batch, d.window())

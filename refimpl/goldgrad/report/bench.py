@@ -1,0 +1,66 @@
+"""What ``goldgrad bench kernels`` shows: a line a kernel and shape."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from ..board.kernels import KernelMachine, kernels_elf
+from ..board.toolchain import find_toolchain
+from ..errors import GoldgradError
+from ..jobs.bench import Bench, Measured, of_file, of_networks
+from ..jobs.on_board import KERNELS
+from .files import check_outputs, write_json
+
+FOLDER = Path("out/bench")
+"""Where objects are kept, so that only what was changed is compiled again."""
+
+
+def run(console: Console, op: str | None, shapes: Path | None, kernels: str, document: Path | None) -> int:
+    """Measure, show, and write."""
+    if kernels not in KERNELS:
+        raise GoldgradError(f"a board has no kernels {kernels!r}; use {' or '.join(KERNELS)}")
+    check_outputs(document)
+    start = time.perf_counter()
+    calls = of_networks(op) if shapes is None else of_file(shapes, op)
+    if not calls:
+        raise GoldgradError(f"{shapes} has no call of {op}; leave --op out, or name another")
+    toolchain = find_toolchain()
+    machine = KernelMachine(kernels_elf(kernels, toolchain, FOLDER))
+    found = list(Bench(kernels, machine).measure(calls))
+    console.print(f"kernels: {kernels}; compiler: {toolchain.version}")
+    console.print(_table(found))
+    console.print(f"{len(found)} calls in {time.perf_counter() - start:.1f} s")
+    if document:
+        write_json(document, content(kernels, toolchain.version, found))
+    return 0
+
+
+def _table(found: Sequence[Measured]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("kernel", "instructions", "i", "scratch", "stack", "text"):
+        table.add_column(column, justify="left" if column == "kernel" else "right", no_wrap=column != "kernel")
+    for function, group in groupby(found, key=lambda each: each.function):
+        members = list(group)
+        total, work = sum(m.instructions for m in members), sum(m.work for m in members)
+        each = f"{total / work:.2f} / {members[0].unit}"
+        table.add_row(
+            f"[bold]{function}[/bold], {len(members)} shapes", f"[bold]{total:,}[/bold]", f"[bold]{each}[/bold]"
+        )
+        for m in members:
+            numbers = (f"{m.instructions:,}", f"{m.each:.2f}", f"{m.scratch:,}", f"{m.stack:,}", f"{m.text:,}")
+            table.add_row(f"  {m.shape}", *numbers)
+        table.add_section()
+    return table
+
+
+def content(kernels: str, compiler: str, found: Sequence[Measured]) -> dict[str, Any]:
+    """The content of ``--json``."""
+    return {"kernels": kernels, "compiler": compiler, "calls": [measured.as_json() for measured in found]}
