@@ -68,7 +68,7 @@ mutants: $(DONE)/test ## mutants of the kernels and of the reference: how many t
 sanitize: $(DONE)/test ## run the tests of the C kernels under the address and undefined-behaviour sanitizers
 	$(BIN)/python kernels_c/python/sanitize.py -n $(JOBS)
 
-bench: $(DONE)/test ## time the kernels, planning by size of the graph, and an interpreted training step
+bench: $(DONE)/test ## time the kernels, planning by size of the graph, an interpreted training step, and the timing model
 	$(BIN)/python tests/bench.py
 
 baseline: $(DONE)/test ## measure anew what make test holds the kernels' costs to (baselines/)

@@ -17,6 +17,8 @@ board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated 
 app.add_typer(board, name="board")
 vectors = typer.Typer(no_args_is_help=True, help="Test vectors: those that stay, and those for other places.")
 app.add_typer(vectors, name="vectors")
+timing = typer.Typer(no_args_is_help=True, help="The timing model itself.")
+app.add_typer(timing, name="timing")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
 bench = typer.Typer(no_args_is_help=True, help="What kernels cost, shape by shape.")
@@ -342,6 +344,19 @@ def compare(
 
     budgets = Budgets(budget_instructions, budget_stack, budget_sram, budget_flash)
     raise typer.Exit(baseline.compare(console(), file, budgets, everything, json))
+
+
+@timing.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="Where the ELFs are that refimpl/.../validation.toml names.")],
+    markdown: Annotated[Path | None, typer.Option(help="Where to write it as a page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """The timing model beside published counts of hardware and llvm-mca, and what each of its parts is worth."""
+    from .report.console import console
+    from .report.timing import run
+
+    raise typer.Exit(run(console(), folder, markdown, json))
 
 
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
