@@ -17,6 +17,8 @@ board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated 
 app.add_typer(board, name="board")
 vectors = typer.Typer(no_args_is_help=True, help="Test vectors: those that stay, and those for other places.")
 app.add_typer(vectors, name="vectors")
+timing = typer.Typer(no_args_is_help=True, help="The timing model itself.")
+app.add_typer(timing, name="timing")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
 bench = typer.Typer(no_args_is_help=True, help="What kernels cost, shape by shape.")
@@ -344,6 +346,19 @@ def compare(
     raise typer.Exit(baseline.compare(console(), file, budgets, everything, json))
 
 
+@timing.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="Where the ELFs are that refimpl/.../validation.toml names.")],
+    markdown: Annotated[Path | None, typer.Option(help="Where to write it as a page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """The timing model beside published counts of hardware and llvm-mca, and what each of its parts is worth."""
+    from .report.console import console
+    from .report.timing import run
+
+    raise typer.Exit(run(console(), folder, markdown, json))
+
+
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Where to write what was found.")]
 Pictures = Annotated[list[Path] | None, typer.Option(help="Where to draw it, .svg or .png; can be repeated.")]
@@ -356,17 +371,26 @@ def figure20(model: Models = None, json: Json = None, picture: Pictures = None) 
 
 
 @report.command()
-def figure21(model: Models = None, json: Json = None, picture: Pictures = None) -> None:
+def figure21(
+    model: Models = None,
+    json: Json = None,
+    picture: Pictures = None,
+    on_board: Annotated[
+        bool, typer.Option("--on-board", help="Measure goldgrad's own steps on the emulated board; takes minutes.")
+    ] = False,
+) -> None:
     """Peak memory and latency, full update and sparse: the article's figure 21, and goldgrad's own numbers."""
-    _figure("figure21", model, json, picture)
+    _figure("figure21", model, json, picture, on_board)
 
 
-def _figure(name: str, models: list[str] | None, json: Path | None, pictures: list[Path] | None) -> None:
+def _figure(
+    name: str, models: list[str] | None, json: Path | None, pictures: list[Path] | None, on_board: bool = False
+) -> None:
     from .report.console import console
     from .report.figures import run
 
     files = pictures or [Path(f"out/{name}.svg"), Path(f"out/{name}.png")]
-    raise typer.Exit(run(console(), name, models or (), json, files))
+    raise typer.Exit(run(console(), name, models or (), json, files, on_board))
 
 
 @bench.command("kernels")
