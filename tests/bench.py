@@ -1,7 +1,7 @@
 """Time the reference and the C kernels on layers of a small network, then whole steps: ``make bench``.
 
 Prints milliseconds, the least of several runs; forward is the layer, backward its three gradients.  What planning and
-interpreting whole training steps takes is in bench_plans.
+interpreting whole training steps takes is in bench_plans, what timing one on the board takes in bench_cycles.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import bench_cycles
 import bench_plans
 from goldgrad import kernels, ops
 
@@ -73,6 +74,8 @@ def main() -> None:
         print(f"{name:36}", " ".join(f"{value:8.2f}" for value in row))
     print()
     bench_plans.main()
+    print()
+    bench_cycles.main()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated 
 app.add_typer(board, name="board")
 vectors = typer.Typer(no_args_is_help=True, help="Test vectors: those that stay, and those for other places.")
 app.add_typer(vectors, name="vectors")
+timing = typer.Typer(no_args_is_help=True, help="The timing model itself.")
+app.add_typer(timing, name="timing")
 report = typer.Typer(no_args_is_help=True, help="Published numbers beside goldgrad's own.")
 app.add_typer(report, name="report")
 bench = typer.Typer(no_args_is_help=True, help="What kernels cost, shape by shape.")
@@ -58,6 +60,11 @@ def spec(
     raise typer.Exit(ties.show_rule(rule) if rule else ties.show_table())
 
 
+Room = Annotated[
+    int, typer.Option(metavar="BYTES", help="How many more bytes than the least the plan may take, for speed.")
+]
+
+
 @app.command()
 def run(
     model: Annotated[str, typer.Argument(help="What to train: digits; with --board any network.")],
@@ -82,6 +89,7 @@ def run(
     compare: Annotated[bool, typer.Option("--compare", help="All schemes, and no QAS, side by side, in C.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     cycles: Annotated[bool, typer.Option("--cycles", help="Cycles by the timing model; needs --board.")] = False,
     memory: Annotated[
@@ -101,8 +109,7 @@ def run(
 
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
-        if cycles:
-            wanted = replace(wanted, memory=memory or "dtcm")
+        wanted = replace(wanted, memory=(memory or "dtcm") if cycles else None, room=room)
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -149,6 +156,7 @@ def plan(
     solver: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time for the constraint solver, if placement leaves a gap.")
     ] = 0.0,
+    room: Room = 0,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     picture: Annotated[
         list[Path] | None,
@@ -160,7 +168,7 @@ def plan(
     from .report.plan import run
 
     pictures = picture or [Path("out/plan.svg"), Path("out/plan.png")]
-    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, json, pictures))
+    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, room, json, pictures))
 
 
 Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
@@ -338,6 +346,19 @@ def compare(
     raise typer.Exit(baseline.compare(console(), file, budgets, everything, json))
 
 
+@timing.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="Where the ELFs are that refimpl/.../validation.toml names.")],
+    markdown: Annotated[Path | None, typer.Option(help="Where to write it as a page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
+) -> None:
+    """The timing model beside published counts of hardware and llvm-mca, and what each of its parts is worth."""
+    from .report.console import console
+    from .report.timing import run
+
+    raise typer.Exit(run(console(), folder, markdown, json))
+
+
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Where to write what was found.")]
 Pictures = Annotated[list[Path] | None, typer.Option(help="Where to draw it, .svg or .png; can be repeated.")]
@@ -350,17 +371,26 @@ def figure20(model: Models = None, json: Json = None, picture: Pictures = None) 
 
 
 @report.command()
-def figure21(model: Models = None, json: Json = None, picture: Pictures = None) -> None:
+def figure21(
+    model: Models = None,
+    json: Json = None,
+    picture: Pictures = None,
+    on_board: Annotated[
+        bool, typer.Option("--on-board", help="Measure goldgrad's own steps on the emulated board; takes minutes.")
+    ] = False,
+) -> None:
     """Peak memory and latency, full update and sparse: the article's figure 21, and goldgrad's own numbers."""
-    _figure("figure21", model, json, picture)
+    _figure("figure21", model, json, picture, on_board)
 
 
-def _figure(name: str, models: list[str] | None, json: Path | None, pictures: list[Path] | None) -> None:
+def _figure(
+    name: str, models: list[str] | None, json: Path | None, pictures: list[Path] | None, on_board: bool = False
+) -> None:
     from .report.console import console
     from .report.figures import run
 
     files = pictures or [Path(f"out/{name}.svg"), Path(f"out/{name}.png")]
-    raise typer.Exit(run(console(), name, models or (), json, files))
+    raise typer.Exit(run(console(), name, models or (), json, files, on_board))
 
 
 @bench.command("kernels")

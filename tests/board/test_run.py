@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import graphs
 import tiny_model
 from goldgrad.board.emulators import BACKENDS, backend, present
-from goldgrad.board.errors import DoesNotFit, EmulatorMissing
+from goldgrad.board.errors import DoesNotFit, EmulatorDied, EmulatorMissing
 from goldgrad.board.toolchain import toolchains
 from goldgrad.cli import app, main
 from goldgrad.errors import GoldgradError
@@ -156,6 +156,27 @@ def test_command(tmp_path):
     assert {file.suffix for file in keep.iterdir() if file.is_file()} >= {".c", ".elf"}
     for file in (picture, tmp_path / "board-memory.png"):
         assert file.read_bytes().startswith(b"\x89PNG")
+
+
+@mark.rules("BOARD-C5")
+def test_what_the_others_found_is_kept_where_one_emulator_dies(tmp_path, monkeypatch):
+    train = on_board.train
+
+    def dies_on_the_second(session, made, samples, rate, emulator, *rest):
+        if emulator == "second":
+            raise EmulatorDied("second ended; run it again")
+        return train(session, made, samples, rate, present()[0], *rest)
+
+    monkeypatch.setattr(on_board, "chosen_emulators", lambda *_: ["first", "second"])
+    monkeypatch.setattr(on_board, "train", dies_on_the_second)
+    out, picture = tmp_path / "run.json", tmp_path / "board.png"
+    command = ("run", "digits", "--board", "stm32f746", "--emulator", "all", "--steps", 1)
+    result = cli(*command, "--json", out, "--picture", picture)
+    assert isinstance(result.exception, EmulatorDied)
+    found = json.loads(out.read_text())
+    assert found["died"] == ["second ended; run it again"]
+    assert found["bit_exact"] is True
+    assert "bit-exact" in result.output
 
 
 @mark.parametrize(

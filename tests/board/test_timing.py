@@ -3,8 +3,10 @@
 import ctypes
 import functools
 import json
+import shutil
 import tomllib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
 from goldgrad.board.function import Argument, trace_function
 from goldgrad.board.program import BETWEEN
+from goldgrad.board.timing import mca
 from goldgrad.board.timing import microbenchmarks as micro
 from goldgrad.board.timing.cost import PARTS, Model
 from goldgrad.board.timing.decode import decode
@@ -30,6 +33,7 @@ from goldgrad.board.timing.memory import KINDS
 from goldgrad.board.timing.schedule import schedule
 from goldgrad.board.timing.table import FILE, UNKNOWN, load
 from goldgrad.board.timing.table import PARTS as ABLATIONS
+from goldgrad.board.timing.validate import USES, Outcome, Validation, band, data, summary
 from goldgrad.board.toolchain import find_toolchain, host_toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
@@ -563,3 +567,72 @@ def test_memory_that_cannot_be_had():
     assert isinstance(cli("run", "digits", "--cycles").exception, GoldgradError)
     with pytest.raises(BoardError, match="use --emulator"):
         backend("renode")._check_watch(object.__new__(backend("renode")), EDGES)
+
+
+# --- against hardware ----------------------------------------------------------------------------------------------
+
+LOOP = """.syntax unified
+.thumb
+.global delay, _start
+.type delay, %function
+.balign 8
+_start:
+delay:
+1: subs r0, #1
+ bne 1b
+ bx lr
+.size delay, . - delay
+"""
+
+
+@mark.rules("TIM-S8")
+def test_validation_takes_what_is_there_and_says_what_is_not(tmp_path):
+    source = tmp_path / "small.S"
+    source.write_text(LOOP)
+    run = find_toolchain().run("-nostdlib", "-static", "-Wl,-e,_start", source, "-o", tmp_path / "small.elf")
+    assert run.returncode == 0, run.stderr
+    outcomes = {outcome.point.name: outcome for outcome in Validation(tmp_path).outcomes(TABLE)}
+    loop = outcomes.pop("subs and bne, an iteration")
+    assert (loop.predicted, loop.error, loop.instructions) == (1.0, 0.0, 2.0)
+    skipped = {outcome.skipped for outcome in outcomes.values()}
+    assert all(skipped), "no prediction without its ELF"
+    assert "coremark-O2-2.elf and coremark-O2-4.elf not there" in skipped
+    assert any("has no function damp" in text for text in skipped)
+    assert summary(list(outcomes.values())) is None
+    with pytest.raises(GoldgradError, match="is no folder"):
+        Validation(tmp_path / "absent")
+
+
+@mark.rules("TIM-S8")
+def test_the_page_has_every_point_and_the_band():
+    """It is made by a command with code that is not here: what it says of the data must be what the data say."""
+    text = (specs() / "docs" / "timing-validation.md").read_text()
+    known = data()
+    assert len(known.points) >= 12
+    assert len(known.sources) >= 4
+    for point in known.points:
+        assert point.source in known.sources
+        assert point.use in USES
+        line = next(line for line in text.splitlines() if line.startswith(f"| {point.name} | "))
+        cells = [cell.strip() for cell in line.split("|")]
+        assert cells[2] == f"{point.cycles:,g}"
+        assert cells[7] == point.use, "a point was skipped when the page was made"
+    assert f"for the model {TABLE.name}." in text
+    assert f"± {TABLE.band['integer']:g} % for integer code" in text
+    predicted = []
+    for point in known.points:
+        line = next(line for line in text.splitlines() if line.startswith(f"| {point.name} | "))
+        predicted.append(Outcome(point, float(line.split("|")[3].replace(",", ""))))
+    assert {kind: band(predicted, kind) for kind in TABLE.band} == TABLE.band
+
+
+def test_llvm_mca_is_compared_where_it_is():
+    if not shutil.which(mca.COMMAND):
+        pytest.skip("llvm-mca is not on PATH")
+    benches = [bench for bench in micro.microbenchmarks(TABLE) if bench.rule == "latency.mac.late"]
+    (bench,) = benches
+    assert mca._simulated(bench) == pytest.approx(bench.cycles, abs=0.3)
+
+
+def specs():
+    return Path(__file__).parents[2]

@@ -14,6 +14,7 @@ import arena
 import graphs
 import streams
 from goldgrad import kernels
+from goldgrad.errors import GoldgradError
 from goldgrad.interpreter import reference, run, run_in_arena
 from goldgrad.memory.plan import plan
 from goldgrad.models import architecture
@@ -124,6 +125,25 @@ def test_plan_of_a_full_update(name, column):
     if column == "streamed backward":
         assert made.arena_bytes <= 1.02 * made.floor_bytes
     check_bits(session, made)
+
+
+def groups(made):
+    return [node.attributes["group"] for node in made.graph.nodes if "group" in node.attributes]
+
+
+@mark.rules("STREAM-S13")
+def test_room_is_taken_for_groups():
+    """In the least arena not every block finds a place for the group that it has with a little more."""
+    session = session_of("mobilenet-v2-w0.35", "138kb")
+    none, least, roomy = plan(session.graph, ["group"]), plan(session.graph), plan(session.graph, room=8192)
+    assert none.arena_bytes == least.arena_bytes < roomy.arena_bytes <= least.arena_bytes + 8192
+    blocks = sum(node.function == "composite.channels" for node in none.graph.nodes)
+    assert 0 < sum(groups(least)) < sum(groups(roomy))
+    assert len(groups(none)) == 0 < len(groups(least)) <= len(groups(roomy)) <= blocks
+    check_plan_of(roomy)
+    check_bits(session, roomy)
+    with pytest.raises(GoldgradError, match="room is -1 bytes; give 0 or more"):
+        plan(session.graph, room=-1)
 
 
 @mark.rules("INP-S6", "STREAM-S6")

@@ -105,14 +105,15 @@ def firmware(
     toolchain: Toolchain | None = None,
     kernels: str = KERNELS[0],
     projected: bool = False,
+    room: int = 0,
 ) -> Firmware:
     """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
 
-    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3).
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3); ``room`` is for :func:`plan`.
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
-    planned = unfolded(plan(session.graph)) if planned is None else planned
+    planned = unfolded(plan(session.graph, room=room)) if planned is None else planned
     scratch_of = functools.partial(scratch_bytes, kernels=kernels)
     source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
     place = _folder() if folder is None else folder

@@ -184,13 +184,17 @@ def plan(
     states: int = STATES,
     tries: int = TRIES,
     seconds: float = 0.0,
+    room: int = 0,
 ) -> Plan:
     """Compile a training graph: make the passes, order it, place it; a wrong plan is an error, whoever made it.
 
     ``without`` leaves out some of :data:`CHOICES`, ``also`` makes some of the passes that are options.
-    ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.
+    ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.  ``room`` is how many
+    more bytes than the least groups of channels may take, for speed (STREAM-S13).
     """
     passes = chosen_passes(without, also)
+    if room < 0:
+        raise GoldgradError(f"room is {room} bytes; give 0 or more")
     whole = graph
     for name, change in SEQUENCE.items():
         if name in passes:
@@ -203,7 +207,7 @@ def plan(
     validate(graph)
     placed = _placed(graph, in_place, tries, seconds)
     if "group" in passes:
-        placed = _with_groups(*placed, in_place, tries, seconds)
+        placed = _with_groups(*placed, in_place, tries, seconds, room)
     graph, placement, live = placed
     check_plan(graph, placement)
     return Plan(graph, placement, passes, live, bound, floor(whole, fed_samples(graph)))
@@ -221,21 +225,21 @@ def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed
 
 @rule("STREAM-S13")
 def _with_groups(
-    graph: Graph, placement: Placement, live: Profile, in_place: bool, tries: int, seconds: float
+    graph: Graph, placement: Placement, live: Profile, in_place: bool, tries: int, seconds: float, room: int
 ) -> _Placed:
-    """The same with groups of channels that find a place in an arena that is no larger.
+    """The same with groups of channels that find a place in an arena that is no larger, ``room`` aside.
 
     While something lies beyond its end, the nodes with most scratch get smaller groups: of those at which that lives,
     or, if there are none, of all; first one node, then two, and so on.
     """
-    room = max(_ends(graph, placement).values())
+    limit = max(_ends(graph, placement).values()) + room
     below: dict[int, int] = {}
     for count in itertools.count(1):
-        grouped = group(graph, live.live, live.peak, below)
+        grouped = group(graph, live.live, live.peak + room, below)
         if grouped == graph:
             return graph, placement, live
         placed = _placed(validate(grouped), in_place, tries // FEWER, seconds)
-        beyond = [name for name, end in _ends(*placed[:2]).items() if end > room]
+        beyond = [name for name, end in _ends(*placed[:2]).items() if end > limit]
         if not beyond:
             return placed
         life = {**lives(grouped), **{scratch_name(node): Life(i, i) for i, node in enumerate(grouped.nodes)}}

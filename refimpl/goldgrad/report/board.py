@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..board.emulators import BACKENDS
+from ..board.errors import EmulatorDied
 from ..board.memory_map import DTCM, FLASH, SRAM
 from ..board.timing.memory import watched
 from ..errors import GoldgradError
@@ -53,6 +54,8 @@ class Wanted:
     document: Path | None
     memory: str | None = None
     """Where the timing model takes code and data to be; None: no cycles."""
+    room: int = 0
+    """Bytes that the plan may take for speed, beyond the least."""
 
 
 def run(console: Console, wanted: Wanted) -> int:
@@ -60,25 +63,32 @@ def run(console: Console, wanted: Wanted) -> int:
     steps = _check(wanted)
     names = on_board.chosen_emulators(wanted.emulator, wanted.memory)
     kernels = wanted.kernels or on_board.KERNELS[0]
-    made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels)
+    made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels, room=wanted.room)
     count = f"{steps:,} step{'s' if steps > 1 else ''}"
     console.print(f"[bold]{wanted.model}[/bold], scheme {wanted.scheme}: {count} on an emulated STM32F746")
     console.print(f"kernels: {kernels}; compiler: {made.toolchain.version}")
-    runs, accuracies = [], []
+    runs, accuracies, died = [], [], list[EmulatorDied]()
     for name in names:
         session = _session(wanted)
         before = _accuracy(wanted, session)
         with progress(console, f"{wanted.model} on {name}", steps) as step:
             memory = wanted.memory if on_board.watches(name, wanted.memory, wanted.emulator) else None
             samples = on_board.samples(wanted.model, session, steps)
-            runs.append(on_board.train(session, made, samples, wanted.rate, name, step, memory))
+            try:
+                runs.append(on_board.train(session, made, samples, wanted.rate, name, step, memory))
+            except EmulatorDied as error:  # what the others find is shown all the same
+                died.append(error)
+                continue
         accuracies.append((before, _accuracy(wanted, session)))
+    if not runs:
+        raise died[0]
     content = on_board.document(_session(wanted), made, runs)
     content |= {
         "kernels": kernels,
         "accuracy_before": accuracies[0][0],
         "accuracy_after": accuracies[0][1],
         "rate": wanted.rate,
+        "died": [str(error) for error in died],
     }
     timed = next((run_ for run_ in runs if run_.estimate), None)
     pictures = _draw(made, runs[0], timed, wanted.picture)
@@ -89,6 +99,8 @@ def run(console: Console, wanted: Wanted) -> int:
     _say(console, wanted, runs, accuracies[0], content)
     written = [*pictures, *([wanted.document] if wanted.document else []), *([wanted.keep] if wanted.keep else [])]
     console.print(f"written: {', '.join(map(str, written))}")
+    if died:
+        raise died[0]
     return 0 if content["bit_exact"] and not content["disagreements"] else 1
 
 

@@ -37,6 +37,7 @@ def run(
     also: Collection[str],
     weights: Path | None,
     seconds: float,
+    room: int,
     document: Path | None,
     pictures: Sequence[Path],
 ) -> int:
@@ -45,7 +46,7 @@ def run(
     _check(seconds)
     check_formats(pictures)
     check_outputs(document, *pictures)
-    found = planned(name, scheme, without, also, weights, seconds)
+    found = planned(name, scheme, without, also, weights, seconds, room)
     contents = {picture: render(found, picture.suffix) for picture in pictures}
     if document is not None:
         contents[document] = as_json(content(found))

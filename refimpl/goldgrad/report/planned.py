@@ -36,8 +36,9 @@ def planned(
     also: Collection[str] = (),
     weights: Path | None = None,
     seconds: float = 0.0,
+    room: int = 0,
 ) -> Planned:
     """Compile and plan a network by name; wrong names and files are errors of one line."""
     model = architecture(name).model(weights)
     scheme = schemes.named(model, scheme_name)
-    return Planned(model, scheme, plan(training_graph(model, scheme), without, also, seconds=seconds))
+    return Planned(model, scheme, plan(training_graph(model, scheme), without, also, seconds=seconds, room=room))

@@ -240,7 +240,9 @@ def _special(table: Table) -> Iterator[Microbenchmark]:
         "a younger vldr in the shadow", "shadow", (fma, ALONE, nop, "vldr s5, [r10]"), 1 + 1 + shadow + 1
     )
     yield Microbenchmark("an older vldr in the shadow", "shadow", (fma, ALONE, "vldr s5, [r10]", nop), 4)
-    yield Microbenchmark("vldr beside the second vfma", "shadow", (fma, later, "vldr s5, [r10]", nop), 2 + 1 + shadow + 1)
+    yield Microbenchmark(
+        "vldr beside the second vfma", "shadow", (fma, later, "vldr s5, [r10]", nop), 2 + 1 + shadow + 1
+    )
     yield Microbenchmark("two vfma on one sum", "latency.vfma.facc", (fma, fma), 2 * table.latency["vfma"]["facc"])
     wait = table.store_to_load
     yield Microbenchmark(

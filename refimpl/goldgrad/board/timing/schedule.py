@@ -101,7 +101,7 @@ class Pipeline:
         return self.shadow_from is not None and self.shadow_from < cycle <= self.shadow_from + self.table.shadow
 
     def _waits_as_younger(self, instruction: Instruction, fault: str) -> bool:
-        """Whether the younger slot, or being beside a VFMA that is not the first, keeps it back until the shadow ends."""
+        """Whether the younger slot, or being beside a VFMA that is not the first, keeps it until the shadow ends."""
         if instruction.row.shadow != OLDER or not self.table.shadow or self.older is None:
             return False
         beside = self.older.row.casts_shadow and not self.older_is_first

@@ -91,6 +91,8 @@ class Table:
     """By the kind of arithmetic, in percent."""
     memory: Memory
     by_mnemonic: Mapping[str, Row] = field(repr=False)
+    notes: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    """By part of the file: its sources, and where they disagree."""
     dual_issue: bool = True
 
     def row(self, name: str) -> Row:
@@ -160,9 +162,17 @@ def load(path: Path = FILE) -> Table:
         {kind: float(content["band"][kind]) for kind in ("integer", "float")},
         _memory(content["memory"]),
         {mnemonic: row for row in rows for mnemonic in row.mnemonics},
+        _notes(content),
     )
     _check(table, content)
     return table
+
+
+def _notes(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    named = {f"row.{entry['id']}": entry for entry in content["row"]}
+    named |= {f"latency.{name}": entry for name, entry in content["latency"].items()}
+    named |= {name: content[name] for name in ("shifted", "pairs", "shadow", "store_to_load", "branch")}
+    return named | {"bank": content["memory"]["bank"]}
 
 
 def _memory(content: Mapping[str, Any]) -> Memory:
