@@ -548,7 +548,7 @@ def test_run_shows_cycles(tmp_path):
     command = ("run", "digits", "--board", "stm32f746", "--steps", 1, "--picture", picture, "--json", document)
     result = cli(*command, "--cycles")
     assert result.exit_code == 0, result.output
-    assert "cycles of a step by the timing model" in result.output.replace("\n", " ")
+    assert "cycles of a step by the timing model" in " ".join(result.output.split())
     assert (tmp_path / "run-cycles.png").stat().st_size > 10_000
     assert json.loads(document.read_text())["cycles"]["memory"] == "dtcm"
 
