@@ -25,7 +25,7 @@ BUILD := setuptools cffi ziglang
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test oracle deep emulators lint format sanitize bench baseline venv constraints clean
+.PHONY: help demo test oracle deep emulators lint format mutants sanitize bench baseline venv constraints clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -61,6 +61,9 @@ format: $(DONE)/lint ## rewrite Python and C in the project's layout
 	$(BIN)/ruff check --fix --select I
 	$(BIN)/ruff format
 	@$(BIN)/clang-format -i $(C_FILES) $(FIRMWARE) $(OBSERVERS)
+
+mutants: $(DONE)/test ## mutants of the kernels and of the reference: how many the suite kills, and which survive
+	$(BIN)/python tests/mutants/gate.py --jobs $(JOBS)
 
 sanitize: $(DONE)/test ## run the tests of the C kernels under the address and undefined-behaviour sanitizers
 	$(BIN)/python kernels_c/python/sanitize.py -n $(JOBS)

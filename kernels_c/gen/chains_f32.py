@@ -170,34 +170,39 @@ def taps() -> Iterator[str]:
     yield from ("subs r10, #1", "bne 1b")
 
 
-def extended(word: int) -> list[str]:
-    """The four codes of a word, less their zero point, in r5-r8: one a cycle, in the older slot."""
-    turns = ("", ", ror #8", ", ror #16", ", ror #24")
-    return [f"sxtab r{5 + i}, r9, r{word}{turn}" for i, turn in enumerate(turns)]
+def quads(count: int) -> Iterator[str]:
+    """So many times four codes at r1, to r2 and, alternately, r12 and r10 further.
 
+    The core extends the codes of a word, one a cycle, in the older slot; beside that the FPU converts those of the word
+    before.
+    """
 
-def moved(first: int) -> list[str]:
-    """r5-r8 into four registers of the FPU, two at a time."""
-    return [f"vmov s{first}, s{first + 1}, r5, r6", f"vmov s{first + 2}, s{first + 3}, r7, r8"]
+    def turn(quad: int, i: int) -> Iterator[str]:
+        """One code of a quad, and beside it one of the quad before."""
+        if quad < count:
+            yield f"sxtab r{5 + i}, r9, r{3 + quad % 2}" + (f", ror #{8 * i}" if i else "")
+        if quad > 0:
+            yield f"vcvt.f32.s32 s{4 * ((quad - 1) % 2) + i}, s{4 * ((quad - 1) % 2) + i}"
 
-
-def converted(first: int) -> list[str]:
-    """Four integers in registers of the FPU as floats."""
-    return [f"vcvt.f32.s32 s{first + i}, s{first + i}" for i in range(4)]
-
-
-def eight() -> Iterator[str]:
-    """Two times four codes; what the FPU does to the first stands between what the core does to the second."""
-    yield from ("ldr r3, [r1], #4", "ldr r4, [r1], #4")
-    first, second, move, moves, convert = extended(3), extended(4), moved(0), moved(4), converted(0)
-    yield from (*first[:2], first[2], move[0], first[3], second[0], move[1], second[1], convert[0], second[2])
-    yield from (convert[1], moves[0], second[3], convert[2], convert[3], moves[1], *converted(4)[:2])
-    yield from ("vstmia r2, {s0-s3}", "add r2, r12", *converted(4)[2:], "subs lr, #2")
-    yield from ("vstmia r2, {s4-s7}", "add r2, r10")
+    yield from (f"ldr r{3 + quad}, [r1], #4" for quad in range(min(count, 2)))
+    for quad in range(count + 1):
+        s = 4 * (quad % 2)
+        yield from (*turn(quad, 0), *turn(quad, 1))
+        if quad < count:
+            yield f"vmov s{s}, s{s + 1}, r5, r6"
+        yield from (*turn(quad, 2), *turn(quad, 3))
+        if quad < count:
+            yield f"vmov s{s + 2}, s{s + 3}, r7, r8"
+        if quad > 0:
+            yield f"vstmia r2, {{s{4 - s}-s{7 - s}}}"
+        if quad + 2 < count:
+            yield f"ldr r{3 + quad % 2}, [r1], #4"
+        if quad > 0:
+            yield f"add r2, r{12 if quad % 2 else 10}"
 
 
 def floats() -> Iterator[str]:
-    """Row after row, two times four codes and then perhaps four more."""
+    """Row after row: four words at a time, then two, then one."""
     for name, register in {"less": 9, "pair_step": 10, "second": 12, "rows": 0}.items():
         yield f"ldr r{register}, {field(name, CODES)}"
     yield "sub r10, r12"
@@ -205,13 +210,14 @@ def floats() -> Iterator[str]:
     yield from (f"ldr r1, {field('from', CODES)}", f"ldr r2, {field('to', CODES)}", f"ldr lr, {field('fours', CODES)}")
     yield from (f"ldr r4, {field('from_row', CODES)}", f"ldr r5, {field('to_row', CODES)}")
     yield from ("add r4, r1", "add r5, r2", f"str r4, {field('from', CODES)}", f"str r5, {field('to', CODES)}")
-    yield from ("subs lr, #2", "blt 3f")
+    yield from ("subs lr, #4", "blt 3f")
     yield "2:"
-    yield from (*eight(), "bge 2b")
+    yield from (*quads(4), "subs lr, #4", "bge 2b")
     yield "3:"
-    yield from ("adds lr, #2", "beq 4f")
-    yield from ("ldr r3, [r1]", *extended(3), *moved(0), *converted(0), "vstmia r2, {s0-s3}")
+    yield from ("tst lr, #2", "beq 4f", *quads(2))
     yield "4:"
+    yield from ("tst lr, #1", "beq 5f", *quads(1))
+    yield "5:"
     yield from ("subs r0, #1", "bne 1b")
 
 

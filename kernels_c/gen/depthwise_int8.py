@@ -11,15 +11,15 @@ where the pixels (r12) and the weights (lr) are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from assembly import file, function, write
+from assembly import file, function, write, zipped
 
 # Offsets in gg_m7_depthwise_t.
-X, ROW_BYTES, ROWS, W, W_BYTES, BLOCKS, CODES, MAGIC, BIAS, M = *range(0, 36, 4), 48
+X, ROW_BYTES, W, W_BYTES, BLOCKS, CODES, MAGIC, ROWS, ROWS_END, BIAS, M = *range(0, 40, 4), 52
 # On the stack.
-P, X_HERE, W_HERE, ROW, W_END, BIAS_HERE, TO, X_END, LEFT = range(0, 36, 4)
-FRAME = 36
+P, X_HERE, W_HERE, ROW, W_END, BIAS_HERE, TO, X_END, CHANNEL, W_CHANNEL, ROW_HERE = range(0, 44, 4)
+FRAME = 52
 
 SHAPES = ((3, 1, 8), (3, 1, 4), (3, 2, 8), (3, 2, 4), (5, 1, 4), (5, 2, 4), (7, 1, 4), (7, 2, 4))
 """Taps a row, stride, outputs a block."""
@@ -111,11 +111,15 @@ def block(taps: int, stride: int, outputs: int) -> Iterator[str]:
 
 
 def beside(products: list[str], others: list[str]) -> Iterator[str]:
-    """One of the others after each product that has no load after it, and what is left at the end."""
+    """One of the others after each product that has no load after it, and where a row waits for its first loads.
+
+    What is left comes at the end.
+    """
     waiting = list(others)
     for line, after in zip(products, [*products[1:], ""], strict=True):
         yield line
-        if line.startswith("sml") and not after.startswith("ld") and waiting:
+        alone = line.startswith("sml") and not after.startswith("ld")
+        if waiting and (alone or line.startswith(("add r12", "ldr r8, [r12]", "ldrd", "ldm"))):
             yield waiting.pop(0)
     yield from waiting
 
@@ -127,65 +131,89 @@ def rounded(outputs: int) -> Iterator[str]:
     yield from (f"vadd.f32 s{i}, s{i}, s9" for i in range(outputs))
 
 
-def codes(outputs: int) -> Iterator[str]:
-    """Codes of the block before, two a word, not yet clamped."""
+def codes(outputs: int, others: Iterable[str] = ()) -> Iterator[str]:
+    """Codes of the block before, two a word, not yet clamped; others run beside."""
     yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, outputs, 2))
     yield f"ldr r12, [sp, #{TO}]"
-    yield from (f"pkhbt r{i}, r{i}, r{i + 1}, lsl #16" for i in range(0, outputs, 2))
+    yield from zipped((f"pkhbt r{i}, r{i}, r{i + 1}, lsl #16" for i in range(0, outputs, 2)), others)
     yield f"stm r12!, {{{', '.join(f'r{i}' for i in range(0, outputs, 2))}}}"
 
 
-def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
-    """A row of outputs of four channels: the first block stores what is no code, before the others' places."""
-    count = words(taps, stride)
+def enter() -> Iterator[str]:
+    """Registers and constants are kept; the first channel is next."""
     yield "push {r4-r11, lr}"
     yield "vpush {s16-s23}"
     yield f"sub sp, #{FRAME}"
-    yield f"ldr r1, [r0, #{X}]"
-    yield f"ldr r2, [r0, #{W}]"
-    yield f"ldr r3, [r0, #{ROW_BYTES}]"
-    yield f"ldr r4, [r0, #{CODES}]"
-    yield f"strd r0, r1, [sp, #{P}]"
-    yield f"strd r2, r3, [sp, #{W_HERE}]"
-    yield f"str r4, [sp, #{TO}]"
+    yield f"ldr r1, [r0, #{W}]"
+    yield f"ldr r2, [r0, #{ROW_BYTES}]"
+    yield f"ldr r3, [r0, #{CODES}]"
+    yield f"str r0, [sp, #{P}]"
+    yield f"str r1, [sp, #{W_CHANNEL}]"
+    yield f"str r2, [sp, #{ROW}]"
+    yield f"str r3, [sp, #{TO}]"
     yield f"vldr s9, [r0, #{MAGIC}]"
     yield "mov r5, #0"
-    yield f"str r5, [sp, #{LEFT}]"
-    yield "1:"  # a channel: r0 p, r1 its pixels, r2 its weight, r5 4 times its number
+
+
+def next_channel() -> Iterator[str]:
+    """r5 is 4 times its number."""
+    yield "1:"
     yield "add r6, r0, r5"
+    yield f"ldr r1, [r0, #{ROWS}]"
     yield f"vldr s10, [r6, #{M}]"
     yield f"ldr r7, [r6, #{BIAS}]"
-    yield f"ldr r8, [r0, #{BLOCKS}]"
-    yield f"ldr r9, [r0, #{ROWS}]"
-    yield f"add r8, r1, r8, lsl #{(8 * outputs * stride).bit_length() - 1}"
-    yield f"mov r10, #{4 * count}"
-    yield "mla r9, r9, r10, r2"
-    yield f"str r9, [sp, #{W_END}]"
+    yield f"str r5, [sp, #{CHANNEL}]"
     yield f"str r7, [sp, #{BIAS_HERE}]"
-    yield f"str r8, [sp, #{X_END}]"
+
+
+def next_row(step: int) -> Iterator[str]:
+    """r0 p, r1 what the row meets; step is the bytes of pixels of a block, a power of two."""
     yield "2:"
+    yield "ldm r1!, {r2, r3, r4}"
+    yield f"ldr r6, [r0, #{X}]"
+    yield f"ldr r5, [sp, #{CHANNEL}]"
+    yield f"ldr r7, [sp, #{W_CHANNEL}]"
+    yield f"ldr r8, [r0, #{BLOCKS}]"
+    yield "add r2, r2, r6"
+    yield f"str r1, [sp, #{ROW_HERE}]"
+    yield "add r2, r2, r5"
+    yield "add r3, r3, r7"
+    yield "add r4, r4, r7"
+    yield f"add r8, r2, r8, lsl #{step.bit_length() - 1}"
+    yield f"str r4, [sp, #{W_END}]"
+    yield f"strd r2, r3, [sp, #{X_HERE}]"
+    yield f"str r8, [sp, #{X_END}]"
+
+
+def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
+    """Rows of outputs of four channels: the first block stores what is no code, before the others' places."""
+    step = 8 * outputs * stride
+    yield from enter()
+    yield from next_channel()
+    yield from next_row(step)
+    yield "5:"
     yield from block(taps, stride, outputs)
     yield "vmov.f32 s8, s10"
     yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, outputs, 2))
-    yield from codes(outputs)
-    yield f"ldr lr, [sp, #{X_HERE}]"
-    yield f"ldr r{outputs}, [sp, #{X_END}]"
-    yield f"add lr, lr, #{8 * outputs * stride}"
+    here, end = f"[sp, #{X_HERE}]", f"[sp, #{X_END}]"
+    yield from codes(
+        outputs, [f"ldr lr, {here}", f"ldr r{outputs}, {end}", f"add lr, lr, #{step}", f"str lr, {here}"]
+    )
     yield f"str r12, [sp, #{TO}]"
-    yield f"str lr, [sp, #{X_HERE}]"
     yield f"cmp lr, r{outputs}"
-    yield "bne 2b"
-    yield f"ldr r5, [sp, #{LEFT}]"
+    yield "bne 5b"
     yield f"ldr r0, [sp, #{P}]"
-    yield "add r5, #4"
-    yield f"ldr r1, [r0, #{X}]"
-    yield f"ldr r2, [sp, #{W_HERE}]"
+    yield f"ldr r1, [sp, #{ROW_HERE}]"
+    yield f"ldr r2, [r0, #{ROWS_END}]"
+    yield "cmp r1, r2"
+    yield "bne 2b"
+    yield f"ldr r5, [sp, #{CHANNEL}]"
+    yield f"ldr r2, [sp, #{W_CHANNEL}]"
     yield f"ldr r3, [r0, #{W_BYTES}]"
-    yield "add r1, r1, r5"
+    yield "add r5, #4"
     yield "add r2, r2, r3"
-    yield f"str r5, [sp, #{LEFT}]"
-    yield f"strd r1, r2, [sp, #{X_HERE}]"
     yield "cmp r5, #16"
+    yield f"str r2, [sp, #{W_CHANNEL}]"
     yield "bne 1b"
     yield from rounded(outputs)
     yield from codes(outputs)

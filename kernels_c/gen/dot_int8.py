@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assembly import file, function, write
+from assembly import file, function, write, zipped
 
 UNROLLED = 4
 """Steps a turn of the loop: 8 channels, to which operands are filled up with zeros."""
@@ -48,28 +48,43 @@ def step(first: bool = False) -> Iterator[str]:
         yield "ldr r9, [lr], #4"
 
 
+def last_step() -> Iterator[str]:
+    """The last of a turn: r11 is free early, for where the weights end, and the flags tell whether r12 is there."""
+    yield "ldr r11, [r12], #4"
+    yield "smlad r0, r8, r10, r0"
+    yield "smlad r4, r9, r10, r4"
+    yield "ldr r10, [r12], #4"
+    yield "smlad r1, r8, r11, r1"
+    yield "smlad r5, r9, r11, r5"
+    yield "ldr r11, [r12], #4"
+    yield "smlad r2, r8, r10, r2"
+    yield "smlad r6, r9, r10, r6"
+    yield "ldr r10, [r12], #4"
+    yield "smlad r7, r9, r11, r7"
+    yield "ldr r9, [lr, #4]"
+    yield "smlad r3, r8, r11, r3"
+    yield "ldr r11, [sp, #4]"
+    yield "ldr r8, [lr], #8"
+    yield "cmp r12, r11"
+
+
 def products() -> Iterator[str]:
-    """The sums of all channels for a block."""
+    """The sums of all channels for a block; r11 is p before."""
     yield "2:"
-    yield "ldr r11, [sp]"
     yield f"ldr r12, [r11, #{W}]"
     yield "ldm r11, {r0-r3}"
     yield "ldr r10, [r12], #4"
     for i in range(UNROLLED):
-        yield from step(first=i == 0)
-    yield "ldr r11, [sp, #4]"
-    yield "cmp r12, r11"
+        yield from last_step() if i == UNROLLED - 1 else step(first=i == 0)
     yield "beq 3f"
     yield "1:"
-    for _ in range(UNROLLED):
-        yield from step()
-    yield "ldr r11, [sp, #4]"
-    yield "cmp r12, r11"
+    for i in range(UNROLLED):
+        yield from last_step() if i == UNROLLED - 1 else step()
     yield "bne 1b"
     yield "3:"
 
 
-def requantize(odd: bool) -> Iterator[str]:
+def requantize(odd: bool, beside: list[str]) -> Iterator[str]:
     """CONV-S2: the sums as float32, times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
 
     The low 16 bits are then the code, where that is known to lie within them.  What is added besides is the zero point
@@ -77,50 +92,58 @@ def requantize(odd: bool) -> Iterator[str]:
     Leaves in r0 and r4 outputs 0 and 2 of a pixel as halfwords, in r1 and r5 outputs 1 and 3.
     """
     yield from (f"vmov s{i}, s{i + 1}, r{i}, r{i + 1}" for i in range(0, 8, 2))
-    yield from (f"vcvt.f32.s32 s{i}, s{i}" for i in range(8))
-    yield from (f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8))
-    yield "ldr r11, [sp]"
+    conversions = [f"vcvt.f32.s32 s{i}, s{i}" for i in range(8)]
+    yield from zipped(conversions, ["ldr r11, [sp]"])
+    yield from zipped((f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8)), beside)
     yield from (f"vadd.f32 s{i}, s{i}, s12" for i in range(8))
     yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, 8, 2))
     for pixel in (0, 4):
         yield f"pkhbt r{pixel}, r{pixel}, r{pixel + 2}, lsl #16"
         yield f"pkhbt r{pixel + 1}, r{pixel + 1}, r{pixel + 3}, lsl #16"
     if odd:
-        yield "mov r10, #0x00010001"
-        yield from (f"sadd16 r{i}, r{i}, r10" for i in (0, 1, 4, 5))
+        yield "mov r2, #0x00010001"
+        yield from (f"sadd16 r{i}, r{i}, r2" for i in (0, 1, 4, 5))
 
 
 def masks() -> Iterator[str]:
     """CONV-S3: four bits a pixel, 1 where the upper byte of a halfword is 0, that is where the clamp lets through."""
+    yield "uxtb16 r2, r0, ror #8"
+    yield "uxtb16 r6, r4, ror #8"
+    yield "bic r3, r1, #0x00ff00ff"
+    yield "bic r7, r5, #0x00ff00ff"
+    yield "orr r2, r2, r3"
+    yield "mov r3, #-1"
+    yield "orr r6, r6, r7"
     yield "movw r12, #0x0201"
+    yield "uadd8 r2, r2, r3"
     yield "movt r12, #0x0804"
+    yield "mov r7, #0"
     yield f"ldr r10, [r11, #{SHIFT}]"
-    for pixel in (0, 4):
-        first, second, bits = pixel, pixel + 1, pixel + 2
-        yield f"uxtb16 r{bits}, r{first}, ror #8"
-        yield f"bic r7, r{second}, #0x00ff00ff"
-        yield f"orr r{bits}, r{bits}, r7"
-        yield "mov r7, #-1"
-        yield f"uadd8 r{bits}, r{bits}, r7"
-        yield "mov r7, #0"
-        yield f"sel r{bits}, r7, r12"
-        yield f"usad8 r{bits}, r{bits}, r7"
-        yield f"lsl r{bits}, r{bits}, r10"
+    yield "sel r2, r7, r12"
+    yield "uadd8 r6, r6, r3"
+    yield "sel r6, r7, r12"
     yield f"ldr r12, [r11, #{MASK}]"
+    yield "usad8 r2, r2, r7"
+    yield "usad8 r6, r6, r7"
+    yield "ldrb r3, [r12]"
+    yield "lsl r2, r2, r10"
+    yield "lsl r6, r6, r10"
     yield f"ldr r10, [r11, #{MASK_STEP}]"
-    for bits in (2, 6):
-        yield "ldrb r3, [r12]"
-        yield f"orr r{bits}, r{bits}, r3"
-        yield f"strb r{bits}, [r12]"
-        yield "add r12, r12, r10"
+    yield "orr r2, r2, r3"
+    yield "ldrb r7, [r12, r10]"
+    yield "strb r2, [r12]"
+    yield "orr r6, r6, r7"
+    yield "strb r6, [r12, r10]"
+    yield "add r12, r12, r10, lsl #1"
     yield f"str r12, [r11, #{MASK}]"
 
 
+LOADS = [f"ldr r12, [r11, #{Y}]", f"ldr r10, [r11, #{Y_STEP}]"]
+
+
 def store() -> Iterator[str]:
-    """Saturate, pack four outputs into a word, and store it for both pixels."""
+    """Saturate, pack four outputs into a word, and store it for both pixels; LOADS are done."""
     yield from (f"usat16 r{i}, #8, r{i}" for i in (0, 1, 4, 5))
-    yield f"ldr r12, [r11, #{Y}]"
-    yield f"ldr r10, [r11, #{Y_STEP}]"
     yield from (f"orr r{i}, r{i}, r{i + 1}, lsl #8" for i in (0, 4))
     yield from (f"eor r{i}, r{i}, #0x80808080" for i in (0, 4))
     yield "str r0, [r12]"
@@ -148,13 +171,15 @@ def dot(epilogue: str, odd: bool = False) -> Iterator[str]:
     yield f"ldr lr, [r0, #{X}]"
     yield "ldr r8, [lr], #4"
     yield "ldr r9, [lr], #4"
+    yield "mov r11, r0"
     yield from products()
     if epilogue == "raw":
         yield from raw()
     else:
-        yield from requantize(odd)
+        yield from requantize(odd, [] if epilogue == "mask" else LOADS)
         if epilogue == "mask":
             yield from masks()
+            yield from LOADS
         yield from store()
     yield f"ldr r10, [r11, #{Y_END}]"
     yield f"str r12, [r11, #{Y}]"
@@ -241,6 +266,29 @@ def widen_w() -> Iterator[str]:
     yield "pop {r0, r4-r11, pc}"
 
 
+def widen_window_rows() -> Iterator[str]:
+    """r0 four rows' pointers and the next free word: 27 weights each, in the words of widen_windows."""
+    low = ("r0", "r10", "r11", "lr")
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r2-r5, r12}"
+    yield "mov r1, #3"
+    yield "1:"
+    for _ in range(2):
+        yield from (f"ldr r{i + 4}, [r{i}], #4" for i in range(2, 6))
+        yield from (f"sxtb16 {even}, r{word}" for even, word in zip(low, range(6, 10), strict=True))
+        yield "stm r12!, {r0, r10, r11, lr}"
+        yield from (f"sxtb16 r{i}, r{i}, ror #8" for i in range(6, 10))
+        yield "stm r12!, {r6-r9}"
+    yield from (f"ldrsb r{i + 4}, [r{i}], #1" for i in range(2, 6))
+    yield "subs r1, #1"
+    yield from (f"uxth r{i}, r{i}" for i in range(6, 10))
+    yield "stm r12!, {r6-r9}"
+    yield "bne 1b"
+    yield from (f"mov r{i}, #0" for i in range(6, 10))
+    yield "stm r12!, {r6-r9}"
+    yield "pop {r4-r11, pc}"
+
+
 DOT = "gg_m7_dot_t *p __attribute__((unused))"
 FUNCTIONS = (
     function("gg_m7_dot", DOT, dot(""), "CONV-S1, CONV-S2: requantized to all of int8."),
@@ -267,6 +315,12 @@ FUNCTIONS = (
         "gg_m7_rows_t *p __attribute__((unused)), int32_t groups __attribute__((unused))",
         widen_w(),
         "Four rows of a weight, groups of 4 channels.",
+    ),
+    function(
+        "gg_m7_widen_window_rows",
+        "const gg_m7_rows_t *p __attribute__((unused))",
+        widen_window_rows(),
+        "Four rows of a weight of 3 x 3 pixels with 3 channels.",
     ),
 )
 

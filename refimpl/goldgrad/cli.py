@@ -371,17 +371,26 @@ def figure20(model: Models = None, json: Json = None, picture: Pictures = None) 
 
 
 @report.command()
-def figure21(model: Models = None, json: Json = None, picture: Pictures = None) -> None:
+def figure21(
+    model: Models = None,
+    json: Json = None,
+    picture: Pictures = None,
+    on_board: Annotated[
+        bool, typer.Option("--on-board", help="Measure goldgrad's own steps on the emulated board; takes minutes.")
+    ] = False,
+) -> None:
     """Peak memory and latency, full update and sparse: the article's figure 21, and goldgrad's own numbers."""
-    _figure("figure21", model, json, picture)
+    _figure("figure21", model, json, picture, on_board)
 
 
-def _figure(name: str, models: list[str] | None, json: Path | None, pictures: list[Path] | None) -> None:
+def _figure(
+    name: str, models: list[str] | None, json: Path | None, pictures: list[Path] | None, on_board: bool = False
+) -> None:
     from .report.console import console
     from .report.figures import run
 
     files = pictures or [Path(f"out/{name}.svg"), Path(f"out/{name}.png")]
-    raise typer.Exit(run(console(), name, models or (), json, files))
+    raise typer.Exit(run(console(), name, models or (), json, files, on_board))
 
 
 @bench.command("kernels")

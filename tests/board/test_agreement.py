@@ -55,6 +55,6 @@ def test_emulators_agree(model, scheme):
     assert all(set(run.memory) >= {"arena"} for run in runs)
     m = runs[0].measurement
     print(
-        f"{model} {scheme}: {', '.join(here)} agree on {m.instructions:,} instructions in {m.steps} steps, "
+        f"{model} {scheme}: {', '.join(here)} agree on {m.instructions:,} instructions (steps: {m.steps}) and "
         f"{m.sram.total:,} bytes of SRAM; absent: {', '.join(absent) or 'none'}"
     )

@@ -88,7 +88,7 @@ def test_goldgrads_own_kernels_cost_no_more_than_in_the_baseline():
         pytest.skip(toolchain.missing)
     if {m.compiler for m in old.measured} != {toolchain.version}:
         pytest.skip(f"the baseline is by {old.measured[0].compiler}, here is {toolchain.version}")
-    new = baseline.measure([m.case for m in old.measured], toolchain, OWN.parent)
+    new = baseline.measure([m.case for m in old.measured], old.toolchain, OWN.parent)
     found = baseline.compare(old, new, Budgets())
     rows = [(c.case.title, row) for c in found for row in c.regressions]
     assert not rows, f"see goldgrad board compare {OWN.relative_to(ROOT)}"
@@ -203,6 +203,7 @@ def file_with(**change):
         ("[]", "is no 'goldgrad baseline 1'"),
         ('{"format": "goldgrad baseline 2"}', "is no 'goldgrad baseline 1'"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "icc"}), "has toolchain 'icc'; use gcc or zig"),
+        (json.dumps({"format": baseline.FORMAT, "programs": [GOOD]}), "has toolchain None; use gcc or zig"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc"}), "has no program and no function"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc", "programs": 3}), "programs is no list"),
         (json.dumps({"format": baseline.FORMAT, "toolchain": "gcc", "programs": [3]}), "programs, entry 0 is 3"),
@@ -297,6 +298,20 @@ def test_the_example_of_a_function(example):
     assert cells[0] == "instructions"
     assert cells[1] == f"{cost.instructions:,}"
     assert cells[4] == "over"
+
+
+@mark.rules("MEAS-S10")
+def test_functions_need_no_compiler(tmp_path, monkeypatch):
+    elf = program(any_compiler())
+    (tmp_path / "a.toml").write_text(BIAS_GRADIENT)
+    case = FunctionCase(str(elf.path), "gg_bias_gradient_forward", "a.toml")
+    monkeypatch.setattr(baseline, "_toolchain", None)
+    found = baseline.measure([case], None, tmp_path)
+    assert found.toolchain is None
+    assert found.measured[0].costs["flash"]["total"] == elf.symbol("gg_bias_gradient_forward").size > 0
+    file = tmp_path / "costs.json"
+    file.write_text(json.dumps(found.document()))
+    assert baseline.read(file) == found
 
 
 @mark.rules("MEAS-S10")

@@ -136,6 +136,17 @@ def test_masks_scales_and_sums(channels):
     check(Case("bias_gradient.forward", (v.floats(*shape), v.floats(channels)), {}))
 
 
+@mark.rules("UPW-S1", "UPW-S2", "UPW-S5", "ABI-S5")
+@mark.parametrize("channels", [1, 4, 7, 24, 33])
+def test_update_of_a_weight(channels):
+    """Gradients small and large, and steps that end between two codes, at an end of the range, and beyond."""
+    v = Values(channels)
+    w, halves = v.codes(5, 1, 1, channels, least=-127), v.random.integers(-600, 600, (5, 1, 1, channels)) / 2
+    dw = np.where(v.random.random(halves.shape) < 0.5, halves, v.floats(*halves.shape, special=4)).astype(np.float32)
+    q, lr = np.array([1, -1, 0.5, 2**-20, 3], np.float32), np.array([1], np.float32)
+    check(Case("sgd_update_weight.update", (w, dw, q, lr), {}))
+
+
 @mark.rules("STREAM-M3", "ABI-S5")
 @mark.parametrize(("name", "dtype"), [("int8", np.int8), ("float", np.float32)])
 def test_channels_apart(name, dtype):

@@ -11,11 +11,12 @@ import pytest
 from rich.console import Console
 
 from goldgrad import cli
+from goldgrad.jobs.latency import Step
 from goldgrad.models import MODELS
 from goldgrad.report import figures
 from goldgrad.report.figures import STAGES, measure
 from goldgrad.report.planned import planned
-from goldgrad.report.published_numbers import PUBLISHED, REORDERING
+from goldgrad.report.published_numbers import KINDS, PUBLISHED, REORDERING
 from goldgrad.schemes import names
 
 MODEL = "mcunet-5fps"
@@ -87,20 +88,45 @@ def test_figure_21_has_both_sides(rows):
     for r in REORDERING:
         assert cells(text, f"published   average accuracy {r.accuracy} %") == [str(r.sparse_kb), str(r.reordered_kb)]
     *_, latency = text.split("Figure 21 (c)")
-    assert cells(latency, MODEL) == [f"{n:,}" for n in (p.projected_full_ms, p.tflm_sparse_ms, p.sparse_ms)]
-    assert "goldgrad's own come from the board" in latency
+    assert cells(latency, MODEL) == ["published", f"{p.projected_full_ms:,}", "*", f"{p.tflm_sparse_ms:,}", "546"]
+    assert "goldgrad's own steps on the board: --on-board" in latency
+
+
+def step(scheme, kernels, cycles, projected=False):
+    forward = dict.fromkeys(KINDS, 2_000_000)
+    return Step(MODEL, scheme, kernels, projected, True, 3 * cycles, 2048, cycles, "m7", 9.5, {"forward": 1}, forward)
+
+
+STEPS = [
+    step("full", "portable", 216_000_000, True),
+    step("99kb", "portable", 108_000_000),
+    step("99kb", "m7", 54_000_000),
+]
+
+
+def test_figure_21_has_steps_beside_the_published(rows):
+    text = "".join(map(printed, figures.figure21(rows, STEPS)))
+    *_, latency = text.split("Figure 21 (c)")
+    assert cells(latency, "goldgrad, 99kb") == ["1,000", "*", "500", "250"]
+    assert cells(latency, "million instructions") == ["648.0", "324.0", "162.0"]
+    assert "3 of 3 steps bit-exact" in latency and "± 9.5" in latency
+    *_, forward = latency.split("million instructions by kind")
+    assert cells(forward, "goldgrad, m7") == ["2.0"] * len(KINDS) + ["12.0"]
+    assert cells(forward, "CMSIS-NN, -O3")[0] == "44.4"
+    words = " ".join(ElementTree.fromstring(figures.FIGURES["figure21"][1](rows, STEPS, ".svg")).itertext())
+    assert "goldgrad: full, plain kernels (projected)" in words and "250" in words.split()
 
 
 @pytest.mark.parametrize("figure", figures.FIGURES)
 def test_pictures_have_the_numbers(rows, figure):
     _, draw = figures.FIGURES[figure]
-    words = " ".join(ElementTree.fromstring(draw(rows, ".svg")).itertext())
+    words = " ".join(ElementTree.fromstring(draw(rows, (), ".svg")).itertext())
     last = rows[-1]
     for stage in ("sparse", "reordered", "streamed backward"):
         assert f"{last.arena_bytes[stage] / 1024:.0f}" in words.split()
     assert str(PUBLISHED[MODEL].sparse_kb) in words.split()
-    assert draw(rows, ".png").startswith(b"\x89PNG")
-    assert draw(rows, ".svg") == draw(rows, ".svg")
+    assert draw(rows, (), ".png").startswith(b"\x89PNG")
+    assert draw(rows, (), ".svg") == draw(rows, (), ".svg")
 
 
 def goldgrad(monkeypatch, capsys, *arguments):

@@ -5,7 +5,6 @@
  */
 #include "goldgrad/conv2d.h"
 
-#include <arm_acle.h>
 #include <stddef.h>
 
 #include "../portable/rounding.h"
@@ -122,26 +121,6 @@ static void widen_pixels(const gg_plan_t *t, const int8_t *x, int32_t first, int
     }
 }
 
-/* Four rows of 3 x 3 x 3 in the order of widen_windows. */
-static void widen_window_rows(const gg_plan_t *t, const int8_t *const *from) {
-    uint32_t *const to = (uint32_t *)(void *)t->rows;
-    for (int32_t i = 0; i < 4; ++i) {
-        const int8_t *w = from[i];
-        uint32_t *word = to + i;
-        for (int32_t kh = 0; kh < 3; ++kh, w += 9) {
-            for (int32_t k = 0; k < 8; k += 4, word += 8) {
-                uint32_t four;
-                __builtin_memcpy(&four, w + k, 4);
-                word[0] = (uint32_t)__sxtb16((int8x4_t)four);
-                word[4] = (uint32_t)__sxtb16((int8x4_t)(four >> 8 | four << 24));
-            }
-            *word = (uint32_t)w[8] & 0xFFFFU;
-            word += 4;
-        }
-        *word = 0;
-    }
-}
-
 /* CONV-S7: the channels that train in their places among four widened rows. */
 static void put_trained(const gg_plan_t *t, const int8_t *trained, const int32_t *channels, int32_t kept,
                         int32_t first) {
@@ -177,7 +156,7 @@ static void widen_any_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
         }
     }
     if (t->windows) {
-        widen_window_rows(t, four.from);
+        gg_m7_widen_window_rows(&four);
     } else {
         gg_m7_widen_rows(&four, t->at.depth / 4);
     }

@@ -27,15 +27,31 @@ static int32_t lesser(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
-/* The chain of one element over the links that are in scratch. */
-static float chain(const float *a, int32_t a_i, const float *b, int32_t k, float sum) {
-    for (int32_t i = 0; i < k; ++i) {
-        sum = gg_fma(a[i * a_i], b[TILE * i], sum);
+/* Four columns of rows that are in no whole tile. */
+static void rows(const matrix_t *s, int32_t n, const float *b, int32_t k, bool goes_on) {
+    for (int32_t m = 0; m < s->rows; ++m) {
+        const float *const start = goes_on ? s->c : s->start;
+        const float *a = s->a + m * s->a_m;
+        float *const c = s->c + m * s->c_row + n;
+        float sums[TILE];
+        for (int32_t j = 0; j < TILE; ++j) {
+            sums[j] = start != NULL ? start[m * s->c_row + n + j] : 0.0F;
+        }
+        for (const float *at = b; at < b + TILE * k; at += TILE) {
+            const float factor = *a;
+            sums[0] = gg_fma(factor, at[0], sums[0]);
+            sums[1] = gg_fma(factor, at[1], sums[1]);
+            sums[2] = gg_fma(factor, at[2], sums[2]);
+            sums[3] = gg_fma(factor, at[3], sums[3]);
+            a += s->a_i;
+        }
+        for (int32_t j = 0; j < TILE; ++j) {
+            c[j] = sums[j];
+        }
     }
-    return sum;
 }
 
-/* A column that is in no whole panel, four rows at a time; then rows that are in no whole tile. */
+/* A column that is in no whole panel: four rows at a time, then one by one. */
 static void column(const matrix_t *s, int32_t n, const float *b, int32_t k, bool goes_on) {
     const float *const start = goes_on ? s->c : s->start;
     int32_t m = 0;
@@ -58,8 +74,12 @@ static void column(const matrix_t *s, int32_t n, const float *b, int32_t k, bool
         }
     }
     for (; m < s->rows; ++m) {
-        const float sum = start != NULL ? start[m * s->c_row + n] : 0.0F;
-        s->c[m * s->c_row + n] = chain(s->a + m * s->a_m, s->a_i, b, k, sum);
+        const float *const a = s->a + m * s->a_m;
+        float sum = start != NULL ? start[m * s->c_row + n] : 0.0F;
+        for (int32_t i = 0; i < k; ++i) {
+            sum = gg_fma(a[i * s->a_i], b[TILE * i], sum);
+        }
+        s->c[m * s->c_row + n] = sum;
     }
 }
 
@@ -97,8 +117,8 @@ static void multiply(const matrix_t *s, int32_t n, int32_t width, int32_t i, int
     t.c += m * s->c_row;
     t.start = t.start != NULL ? t.start + m * s->c_row : NULL;
     t.rows -= m;
-    for (int32_t j = 0; t.rows > 0 && j < whole * TILE; ++j) {
-        column(&t, j, panels + j / TILE * TILE * k + j % TILE, k, goes_on);
+    for (int32_t j = 0; j < whole; ++j) {
+        rows(&t, TILE * j, panels + TILE * k * j, k, goes_on);
     }
 }
 

@@ -115,7 +115,22 @@ static const int8_t *gathered(const gg_stripe_t *t, const int8_t *w, const int8_
     return to;
 }
 
-/* DW-S2, DW-S3, one by one: outputs from pixel on of channels first + skipped .. first + 3. */
+/* What the stripe's rows of outputs meet (WIN-S2); of three taps a row, zeros where that is no row of the map. */
+static void meet(const gg_stripe_t *t) {
+    const gg_window_t *const s = &t->p->window;
+    gg_m7_met_t *met = (gg_m7_met_t *)(void *)(t->scratch + t->at.met);
+    for (int32_t i = 0; i < t->rows; ++i, ++met) {
+        gg_taps_t rows = {0, 0, 3};
+        if (s->kernel_h != 3) {
+            rows = gg_row_taps(s, t->first_row + i);
+        }
+        met->x = (i * s->stride_h + rows.first) * t->at.row_bytes;
+        met->w = 4 * t->at.words * rows.first;
+        met->w_end = 4 * t->at.words * rows.end;
+    }
+}
+
+/* DW-S2, DW-S3, one by one: outputs pixel .. of the row at y, of channels first + skipped .. first + 3. */
 static void finish(const gg_stripe_t *t, const int16_t *codes, int32_t pixel, int32_t first, int32_t skipped, int8_t *y,
                    uint8_t *mask) {
     const gg_depthwise_conv2d_t *const p = t->p;
@@ -123,7 +138,7 @@ static void finish(const gg_stripe_t *t, const int16_t *codes, int32_t pixel, in
     for (; pixel < p->window.out_w; ++pixel) {
         for (int32_t i = skipped; i < 4; ++i) {
             const int32_t c = first + i;
-            const int32_t code = codes[i * t->at.block * t->at.blocks + pixel] + odd - 128;
+            const int32_t code = codes[i * t->rows * t->at.block * t->at.blocks + pixel] + odd - 128;
             y[pixel * p->channels + c] = (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
             if (mask != NULL) {
                 uint8_t *const byte = mask + pixel * gg_mask_bytes(p->channels) + c / 8;
@@ -133,48 +148,41 @@ static void finish(const gg_stripe_t *t, const int16_t *codes, int32_t pixel, in
     }
 }
 
-/* Four channels of a stripe: skipped of them were computed before, so their masks come one by one. */
-static void group(const gg_stripe_t *t, gg_m7_depthwise_t *four, int32_t first, int32_t skipped, int8_t *y,
+/*
+ * Four channels' codes of a stripe become outputs, at once where rows of blocks are rows of outputs.  Where skipped of
+ * the channels were there before, their masks come one by one.
+ */
+static void merge(const gg_stripe_t *t, const int16_t *codes, int32_t first, int32_t skipped, int8_t *y,
                   uint8_t *mask) {
     const gg_depthwise_conv2d_t *const p = t->p;
-    const gg_window_t *const s = &p->window;
+    const int32_t out_w = p->window.out_w;
     const int32_t length = t->at.block * t->at.blocks;
-    const int32_t pairs = s->out_w / 2;
-    const int32_t bytes = gg_mask_bytes(p->channels);
-    const int16_t *const codes = four->codes + t->at.block;
-    void (*const run)(const gg_m7_depthwise_t *) = t->shape->run;
+    const bool at_once = length == out_w;
     const gg_merging_t merging = mask != NULL && skipped > 0 ? NULL : t->merging;
     gg_m7_merge_t merge;
-    merge.codes[0] = codes;
-    merge.codes[1] = codes + length;
-    merge.codes[2] = codes + 2 * length;
-    merge.codes[3] = codes + 3 * length;
-    merge.y = y + t->first_row * s->out_w * p->channels + first;
     merge.step = p->channels;
-    merge.pairs = pairs;
-    merge.mask = mask != NULL ? mask + t->first_row * s->out_w * bytes + first / 8 : NULL;
-    merge.mask_step = bytes;
+    merge.pairs = at_once ? t->rows * out_w / 2 : out_w / 2;
+    merge.mask_step = gg_mask_bytes(p->channels);
     merge.shift = first % 8;
-    four->rows = 3;
     for (int32_t i = 0; i < t->rows; ++i) {
-        int32_t skip = 0;
-        if (s->kernel_h != 3) {
-            const gg_taps_t met = gg_row_taps(s, t->first_row + i);
-            skip = met.first;
-            four->rows = met.end - met.first;
-        }
-        four->x = (const int16_t *)(void *)(t->scratch + (i * s->stride_h + skip) * t->at.row_bytes);
-        four->w = (const int16_t *)(void *)(t->scratch + t->at.weights) + 2 * skip * t->at.words;
-        run(four);
-        if (pairs > 0 && merging != NULL) {
+        const int16_t *const row = codes + i * length;
+        merge.codes[0] = row;
+        merge.codes[1] = row + t->rows * length;
+        merge.codes[2] = row + 2 * t->rows * length;
+        merge.codes[3] = row + 3 * t->rows * length;
+        merge.y = y + first;
+        merge.mask = mask != NULL ? mask + first / 8 : NULL;
+        if (merging != NULL && merge.pairs > 0) {
             merging(&merge);
+            if (at_once) {
+                return;
+            }
         }
-        if (merging == NULL || s->out_w % 2 != 0) {
-            finish(t, codes, merging == NULL ? 0 : 2 * pairs, first, skipped, merge.y - first,
-                   mask != NULL ? merge.mask - first / 8 : NULL);
+        if (merging == NULL || out_w % 2 != 0) {
+            finish(t, row, merging == NULL ? 0 : out_w - 1, first, skipped, y, mask);
         }
-        merge.y += s->out_w * p->channels;
-        merge.mask += mask != NULL ? s->out_w * bytes : 0;
+        y += out_w * p->channels;
+        mask = mask != NULL ? mask + out_w * merge.mask_step : NULL;
     }
 }
 
@@ -202,6 +210,9 @@ void gg_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x
         .row_bytes = t.at.row_bytes,
         .w_bytes = 4 * t.at.words * s->kernel_h,
         .blocks = t.at.blocks,
+        .x = scratch,
+        .w = (const int16_t *)(void *)(t.scratch + t.at.weights),
+        .rows = (const gg_m7_met_t *)(void *)(t.scratch + t.at.met),
         .codes = (int16_t *)(void *)(t.scratch + t.at.codes) - t.at.block,
         .magic = gg_m7_magic(p->y_zero),
     };
@@ -211,6 +222,8 @@ void gg_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x
         t.met = t.top < 0 ? 0 : t.top;
         t.end = t.top + (t.rows - 1) * s->stride_h + s->kernel_h;
         t.end = t.end < s->in_h ? t.end : s->in_h;
+        four.rows_end = four.rows + t.rows;
+        meet(&t);
         pad(&t);
         for (int32_t c = 0; c < p->channels; c += 4) {
             const int32_t first = c + 4 <= p->channels ? c : p->channels - 4;
@@ -226,7 +239,9 @@ void gg_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x
                 four.bias[i] = b[first + i];
                 four.m[i] = m[first + i];
             }
-            group(&t, &four, first, c - first, y, mask);
+            t.shape->run(&four);
+            merge(&t, four.codes + t.at.block, first, c - first, y + t.first_row * s->out_w * p->channels,
+                  mask != NULL ? mask + t.first_row * s->out_w * gg_mask_bytes(p->channels) : NULL);
         }
     }
 }

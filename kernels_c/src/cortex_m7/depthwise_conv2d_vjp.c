@@ -66,6 +66,8 @@ static void channels(const gg_depthwise_conv2d_t *p, const float *g, const float
     const int32_t taps = s->kernel_h * s->kernel_w;
     const int32_t whole = width / BLOCK;
     const int32_t left = width % BLOCK;
+    const int32_t w_step = s->stride_w * left;
+    const float *const rest = blocks + whole * BLOCK * (taps - 1); /* of channel n at rest + n, for the first tap */
     gg_m7_taps_t q = {.blocks = whole, .w_block = 4 * BLOCK * taps, .g_column = -4 * p->channels};
     q.w_column = 4 * BLOCK * s->stride_w;
     for (int32_t ih = 0; ih < s->in_h; ++ih) {
@@ -90,14 +92,19 @@ static void channels(const gg_depthwise_conv2d_t *p, const float *g, const float
                 gg_m7_taps(&q);
             }
             for (int32_t n = count > 0 ? whole * BLOCK : 0; n < width; ++n) {
-                const float *const w = blocks + whole * BLOCK * taps + n - whole * BLOCK;
+                const float *w_row = rest + tap * left + n;
+                const float *g_row = from + n;
                 float sum = start != NULL ? start[n] : 0.0F;
-                for (int32_t i = 0; i < rows.count; ++i) {
-                    for (int32_t j = 0; j < count; ++j) {
-                        const float grad = from[n - (i * s->out_w + j) * p->channels];
-                        const int32_t k = tap + i * s->stride_h * s->kernel_w + j * s->stride_w;
-                        sum = gg_fma(grad, w[k * left], sum);
+                for (int32_t i = count > 0 ? rows.count : 0; i > 0; --i) {
+                    const float *at = w_row;
+                    const float *grad = g_row;
+                    for (int32_t j = count; j > 0; --j) {
+                        sum = gg_fma(*grad, *at, sum);
+                        grad -= p->channels;
+                        at += w_step;
                     }
+                    g_row -= s->out_w * p->channels;
+                    w_row += s->stride_h * s->kernel_w * left;
                 }
                 dx[pixel + n] = sum;
             }

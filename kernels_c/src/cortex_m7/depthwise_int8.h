@@ -5,29 +5,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a row of outputs meets, in bytes: from x to its first row; from a channel's w to the first and past the last. */
+typedef struct {
+    int32_t x, w, w_end;
+} gg_m7_met_t;
+
 /*
- * A row of outputs of four channels, blocks of outputs each.
+ * Rows of outputs of four channels, blocks of outputs each.
  *
- *   x       words of two pixels, four channels in turn, from the first pixel of the first output on, in the first row
- *           that is met; row_bytes lie between rows.  Three taps a row: all three rows are there; else rows of them
- *   w       gg_m7_depthwise_weights of the first row that is met; w_bytes lie between channels
- *   codes   int16, a block that means nothing, then a channel's row after another's, each of blocks of outputs; not
+ *   x       words of two pixels, four channels in turn, from the first pixel of the first output on; row_bytes lie
+ *           between rows
+ *   w       gg_m7_depthwise_weights; w_bytes lie between channels
+ *   codes   int16, a block that means nothing, then a channel's rows after another's, each row of blocks of outputs; not
  *           clamped
  *   magic   gg_m7_magic, which must be proven for the four channels
+ *   rows    one or more, to rows_end.  Of three taps a row, all three rows are met
  */
 typedef struct {
     const int16_t *x;
-    int32_t row_bytes, rows;
+    int32_t row_bytes;
     const int16_t *w;
     int32_t w_bytes, blocks;
     int16_t *codes;
     float magic;
+    const gg_m7_met_t *rows, *rows_end;
     int32_t bias[4];
     float m[4];
 } gg_m7_depthwise_t;
 
 #if __SIZEOF_POINTER__ == 4
-_Static_assert(offsetof(gg_m7_depthwise_t, m) == 48, "depthwise_int8.py knows where it is");
+_Static_assert(offsetof(gg_m7_depthwise_t, m) == 52, "depthwise_int8.py knows where it is");
 #endif
 
 /* gg_m7_depthwise_<taps a row>_<stride>_<outputs a block> */

@@ -14,7 +14,7 @@ typedef struct {
     int32_t row_bytes;     /* of a plane row of four channels */
     int32_t stripe, rows;  /* rows of outputs from one set of planes, and rows of these */
     int32_t words;         /* a row of the weight */
-    int32_t weights, codes, taps;
+    int32_t weights, met, codes, taps;
     int32_t bytes;
 } gg_m7_depthwise_layout_t;
 
@@ -37,8 +37,9 @@ static inline gg_m7_depthwise_layout_t gg_m7_depthwise_layout(const gg_depthwise
     at.rows = (at.stripe - 1) * s->stride_h + k;
     at.words = s->stride_w == 1 ? k - 1 : (k + 1) / 2;
     at.weights = at.rows * at.row_bytes;
-    at.codes = at.weights + 16 * at.words * k + 2 * at.block; /* the first block is stored before it */
-    at.taps = at.codes + 8 * at.block * at.blocks;
+    at.met = at.weights + 16 * at.words * k;
+    at.codes = at.met + (12 * at.stripe + 7) / 8 * 8 + 2 * at.block; /* the first block is stored before it */
+    at.taps = at.codes + 8 * at.block * at.blocks * at.stripe;
     at.bytes = at.taps + (4 * k * k + 7) / 8 * 8;
     return at;
 }

@@ -64,4 +64,7 @@ typedef struct {
 
 void gg_m7_widen_rows(gg_m7_rows_t *p, int32_t groups);
 
+/* Rows of 3 x 3 x 3 in the words of gg_m7_widen_windows, and one that is zero; pointers stay. */
+void gg_m7_widen_window_rows(const gg_m7_rows_t *p);
+
 #endif

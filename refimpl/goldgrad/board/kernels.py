@@ -27,24 +27,36 @@ from ..rules import rule
 from .build import build_kernels
 from .elf import Elf
 from .emulators import find_emulator
-from .emulators._blocks import count_instructions
-from .errors import Trap
+from .emulators.unicorn import watch_call
+from .errors import Hang, Trap
 from .function import BUFFER_BYTES, BUFFERS, PAGE, PAINT, RETURN, STACK, STACK_BYTES, pages_of
+from .native import native_library
+from .timing.cost import Model
+from .timing.table import load
 from .toolchain import Toolchain, find_toolchain
 
 ALIGN = 64
 """An operand's address on the board is its address here, modulo this."""
 REGISTERS = 4
+BUDGET = 10_000_000_000
+"""Instructions that a call may take."""
+
+
+def kernels_elf(kernels: str, toolchain: Toolchain | None = None, folder: Path | None = None) -> Elf:
+    """All kernels of a set in an ELF, linked once in the life of this process; objects stay in ``folder``, if given."""
+    return _linked(kernels, toolchain or find_toolchain(), folder or _folder())
 
 
 @functools.cache
-def kernels_elf(kernels: str, toolchain: Toolchain | None = None, folder: Path | None = None) -> Elf:
-    """All kernels of a set in an ELF, linked once in the life of this process; objects stay in ``folder``, if given."""
-    if folder is None:
-        folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def _linked(kernels: str, toolchain: Toolchain, folder: Path) -> Elf:
     folder.mkdir(parents=True, exist_ok=True)
-    toolchain = toolchain or find_toolchain()
     return build_kernels(kernels, folder / f"{kernels}-{toolchain.name}.elf", toolchain)
 
 
@@ -53,15 +65,17 @@ class Cost:
     """What a call took: instructions, and bytes of stack below the arguments."""
 
     instructions: int
+    cycles: float
+    """By the timing model (specs/timing.md), code and data without wait states."""
     stack: int
     functions: tuple[str, ...]
     """Those that were entered."""
 
 
 class KernelMachine:
-    """An emulated Cortex-M7 with the kernels in flash, and memory for operands."""
+    """An emulated Cortex-M7 with the kernels in flash, and memory for operands; ``watched`` to measure calls."""
 
-    def __init__(self, elf: Elf) -> None:
+    def __init__(self, elf: Elf, watched: bool = False) -> None:
         find_emulator("unicorn")
         from unicorn import Uc, arm_const, unicorn_const
 
@@ -78,8 +92,8 @@ class KernelMachine:
         uc.mem_map(RETURN, PAGE)
         self._invalid: int | None = None
         uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
-        self._count, self._seen = 0, set[int]()
-        self._blocks: dict[tuple[int, int], int] = {}
+        self._watch = watch_call(uc, native_library("unicorn_counter.c") is not None) if watched else None
+        self._model = Model(load(), lambda address, count: bytes(self.read(address, count)))
         self._entries = {symbol.address: symbol.name for symbol in elf.symbols.values() if symbol.is_function}
 
     def write(self, address: int, data: bytes) -> None:
@@ -119,15 +133,17 @@ class KernelMachine:
         """Call a function, and count."""
         top = self._top(words)
         self._uc.mem_write(STACK, bytes([PAINT]) * STACK_BYTES)
-        self._count, self._seen = 0, set()
-        hook = self._uc.hook_add(self._c.UC_HOOK_BLOCK, self._on_block)
-        try:
-            self.call(name, words)
-        finally:
-            self._uc.hook_del(hook)
-        below = bytes(self.read(STACK, top - STACK))
-        entered = (self._entries[address] for address in self._seen if address in self._entries)
-        return Cost(self._count, -(-len(below.lstrip(bytes([PAINT]))) // 4) * 4, tuple(sorted(entered)))
+        assert self._watch is not None, "make the machine watched"
+        self._watch.begin(BUDGET)
+        self.call(name, words)
+        instructions, trace = sum(self._watch.take().values()), self._watch.trace()
+        if self._watch.exhausted:
+            raise Hang(f"{name}: no end after {BUDGET:,} instructions; give it a smaller shape", name)
+        starts = {block.start for block in trace.blocks()}
+        entered = tuple(sorted(self._entries[start] for start in starts if start in self._entries))
+        below = bytes(self.read(STACK, top - STACK)).lstrip(bytes([PAINT]))
+        cycles = self._model.estimate(trace).total().total
+        return Cost(instructions, cycles, -(-len(below) // 4) * 4, entered)
 
     @staticmethod
     def _top(words: Sequence[int]) -> int:
@@ -139,12 +155,6 @@ class KernelMachine:
         a, read = self._a, self._uc.reg_read
         core = [read(a.UC_ARM_REG_R4 + i) for i in range(8)]
         return core + [read(a.UC_ARM_REG_D8 + i) for i in range(8)]
-
-    def _on_block(self, uc: Any, address: int, size: int, _data: Any) -> None:
-        if (address, size) not in self._blocks:
-            self._blocks[address, size] = count_instructions(uc.mem_read(address, size))
-        self._count += self._blocks[address, size]
-        self._seen.add(address)
 
     def _on_invalid(self, _uc: Any, _access: int, address: int, _size: int, _value: int, _data: Any) -> bool:
         self._invalid = address

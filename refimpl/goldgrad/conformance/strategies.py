@@ -88,6 +88,7 @@ class Draw:
         self._draw = draw
         self.flavour = flavour
         self.only = ONLY.get()
+        self.beside_ties = False
         self.random = np.random.default_rng(draw(st.integers(0, 2**16)))
 
     def whole(self, least: int, most: int) -> int:
@@ -212,10 +213,13 @@ class Draw:
         least: Array = INT32_MIN - ends.min(axis=0).sum(axis=1)
         most: Array = INT32_MAX - ends.max(axis=0).sum(axis=1)
         bias: Array = np.zeros(w.shape[0])
-        kind = self.of(("zeros", "random", "any", "ends", "some ends", "ties", "random", "random", "random"))
+        kind = self.of(
+            ("zeros", "ties", "random", "any", "ends", "some ends", "ties", "random", "ties", "random", "random")
+        )
         if kind == "ties" and self.flavour is Flavour.HARD:
             m = self.magnitudes((w.shape[0],), -25, -21)
             codes = self.random.integers(-60, 60, w.shape[0]) + 0.5
+            self.beside_ties = True
             bias = np.rint(codes / m.astype(np.float64)) + self.random.integers(-64, 65, w.shape[0])
             return np.clip(bias, least, most).astype(np.int32), m
         if kind != "zeros":
@@ -226,6 +230,10 @@ class Draw:
             chosen = np.where(self.random.random(w.shape[0]) < 0.5, least, most)
             bias = np.where(self.random.random(w.shape[0]) < (1.0 if kind == "ends" else 0.3), chosen, bias)
         return bias.astype(np.int32), self.multipliers(w.shape[0], math.sqrt(flat.shape[1]) * 8000.0)
+
+    def settled(self, x: I8, x_zero: int) -> I8:
+        """``x``; but where accumulators are to lie beside a tie nothing but x_zero, so that they are the biases."""
+        return np.full_like(x, x_zero) if self.beside_ties else x
 
     def multipliers(self, count: int, typical: float = 100.0) -> F32:
         """Positive finite float32: such that sums of the typical magnitude fill the range of codes, or that ties

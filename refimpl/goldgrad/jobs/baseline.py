@@ -19,7 +19,7 @@ from ..board.elf import Elf
 from ..board.function import measure_function, read_arguments
 from ..board.measure import measurement
 from ..board.stack import StackWatch
-from ..board.toolchain import NAMES, Toolchain
+from ..board.toolchain import NAMES, Toolchain, find_toolchain, toolchains
 from ..errors import GoldgradError, show
 from ..rules import rule
 from . import on_board
@@ -88,8 +88,8 @@ class Measured:
 class Baseline:
     """The content of the file."""
 
-    toolchain: str
-    """What builds the programs: gcc or zig."""
+    toolchain: str | None
+    """What builds the programs, if there are any: gcc or zig."""
     measured: tuple[Measured, ...]
 
     def document(self) -> dict[str, Any]:
@@ -105,18 +105,30 @@ class Baseline:
 
 
 @rule("MEAS-S10")
-def measure(cases: Sequence[Case], toolchain: Toolchain, folder: Path) -> Baseline:
-    """Measure every case, on Unicorn; ``folder`` is where the paths of functions begin."""
-    return Baseline(toolchain.name, tuple(_measure(case, toolchain, folder) for case in cases))
+def measure(cases: Sequence[Case], compiler: str | None, folder: Path) -> Baseline:
+    """Measure every case, on Unicorn; ``folder`` is where the paths of functions begin.
+
+    Programs are built by ``compiler`` (gcc or zig), or if none is named by zig, whose version can be pinned like any
+    package's, or else by what is here.
+    """
+    toolchain = _toolchain(compiler) if any(isinstance(case, ProgramCase) for case in cases) else None
+    name = toolchain.name if toolchain else None
+    return Baseline(name, tuple(_measure(case, toolchain, folder) for case in cases))
 
 
-def _measure(case: Case, toolchain: Toolchain, folder: Path) -> Measured:
+def _toolchain(name: str | None) -> Toolchain:
+    known = {toolchain.name: toolchain for toolchain in toolchains()}
+    return known["zig"] if name is None and not known["zig"].missing else find_toolchain(name)
+
+
+def _measure(case: Case, toolchain: Toolchain | None, folder: Path) -> Measured:
     if isinstance(case, FunctionCase):
         elf = Elf.read(_place(case.elf, folder))
         arguments = read_arguments(_place(case.arguments, folder)) if case.arguments else []
         cost = measure_function(elf, case.function, arguments)
         found = {"instructions": cost.instructions, "stack": cost.stack, "flash": elf.symbols[case.function].size}
         return Measured(case, elf.compiler or "unknown", (), {kind: {TOTAL: n} for kind, n in found.items()})
+    assert toolchain
     return Measured(case, toolchain.version, toolchain.flags, program_costs(case, toolchain))
 
 
@@ -165,7 +177,7 @@ def read(file: Path) -> Baseline:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise GoldgradError(f"{file} is no {FORMAT!r}; {REMEDY}")
     toolchain = content.get("toolchain")
-    if toolchain not in NAMES:
+    if toolchain not in (NAMES if content.get("programs") else (None, *NAMES)):
         raise GoldgradError(f"{file} has toolchain {show(toolchain)}; use {' or '.join(NAMES)}, or {REMEDY}")
     measured: list[Measured] = []
     for part, words in (("programs", ("model", "scheme", "kernels")), ("functions", ("elf", "function", "arguments"))):

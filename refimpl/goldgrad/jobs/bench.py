@@ -88,6 +88,7 @@ class Measured:
     function: str
     shape: str
     instructions: int
+    cycles: float
     work: int
     unit: str
     scratch: int
@@ -100,9 +101,14 @@ class Measured:
         """Instructions a multiply-accumulate, or an element."""
         return self.instructions / self.work
 
+    @property
+    def cycles_each(self) -> float:
+        """Cycles a multiply-accumulate, or an element."""
+        return self.cycles / self.work
+
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "instructions_each": self.each}
+        return {**asdict(self), "instructions_each": self.each, "cycles_each": self.cycles_each}
 
 
 def chosen(function: str, op: str | None) -> bool:
@@ -184,7 +190,7 @@ class Bench:
             cost = self.machine.measure(staged.call.symbol, next(staged.samples()))
             text = sum(self._sizes.get(name, 0) for name in cost.functions)
             work, unit = call.work
-            sizes = (cost.instructions, work, unit, staged.scratch_bytes, cost.stack, text)
+            sizes = (cost.instructions, cost.cycles, work, unit, staged.scratch_bytes, cost.stack, text)
             yield Measured(call.function, call.shape, *sizes, call.of)
 
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..board.toolchain import NAMES, Toolchain, find_toolchain
 from ..errors import GoldgradError
 from ..jobs import baseline
 from ..jobs.baseline import TOTAL, Budgets, Comparison, Row
@@ -33,7 +32,7 @@ def write(console: Console, file: Path, programs: Sequence[str], functions: Sequ
     if not cases:
         known = [baseline.ProgramCase(*names) for names in baseline.PROGRAMS]
         cases = [m.case for m in old.measured] if old else [*known]
-    new = baseline.measure(cases, _toolchain(compiler or (old.toolchain if old else None)), file.parent)
+    new = baseline.measure(cases, compiler or (old.toolchain if old else None), file.parent)
     write_json(file, new.document())
     for m in new.measured:
         totals = {TOTALS[kind]: table[TOTAL] for kind, table in m.costs.items() if TOTAL in table}
@@ -43,26 +42,12 @@ def write(console: Console, file: Path, programs: Sequence[str], functions: Sequ
     return 0
 
 
-def _toolchain(name: str | None) -> Toolchain:
-    """The one asked for; else zig, whose version a project can pin like any package's, else what is here."""
-    if name is not None:
-        return find_toolchain(name)
-    return next((t for t in map(_missing_or_not, reversed(NAMES)) if t), None) or find_toolchain()
-
-
-def _missing_or_not(name: str) -> Toolchain | None:
-    try:
-        return find_toolchain(name)
-    except GoldgradError:
-        return None
-
-
 def compare(console: Console, file: Path, budgets: Budgets, everything: bool, document: Path | None) -> int:
     """Measure the file's cases again and show what changed; 1 if something is over its budget."""
     budgets.check()
     check_outputs(document)
     old = baseline.read(file)
-    new = baseline.measure([m.case for m in old.measured], find_toolchain(old.toolchain), file.parent)
+    new = baseline.measure([m.case for m in old.measured], old.toolchain, file.parent)
     found = baseline.compare(old, new, budgets)
     for comparison in found:
         console.print(_table(comparison, everything))

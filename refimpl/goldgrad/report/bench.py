@@ -33,7 +33,7 @@ def run(console: Console, op: str | None, shapes: Path | None, kernels: str, doc
     if not calls:
         raise GoldgradError(f"{shapes} has no call of {op}; leave --op out, or name another")
     toolchain = find_toolchain()
-    machine = KernelMachine(kernels_elf(kernels, toolchain, FOLDER))
+    machine = KernelMachine(kernels_elf(kernels, toolchain, FOLDER), watched=True)
     found = list(Bench(kernels, machine).measure(calls))
     console.print(f"kernels: {kernels}; compiler: {toolchain.version}")
     console.print(_table(found))
@@ -45,18 +45,18 @@ def run(console: Console, op: str | None, shapes: Path | None, kernels: str, doc
 
 def _table(found: Sequence[Measured]) -> Table:
     table = Table(box=SIMPLE_HEAD)
-    for column in ("kernel", "instructions", "i", "scratch", "stack", "text"):
+    for column in ("kernel", "instructions", "cycles", "i", "c", "scratch", "stack", "text"):
         table.add_column(column, justify="left" if column == "kernel" else "right", no_wrap=column != "kernel")
     for function, group in groupby(found, key=lambda each: each.function):
         members = list(group)
         total, work = sum(m.instructions for m in members), sum(m.work for m in members)
-        each = f"{total / work:.2f} / {members[0].unit}"
-        table.add_row(
-            f"[bold]{function}[/bold], {len(members)} shapes", f"[bold]{total:,}[/bold]", f"[bold]{each}[/bold]"
-        )
+        cycles = sum(m.cycles for m in members)
+        heading = f"{function}, {len(members)} shape{'s' * (len(members) > 1)}, a {members[0].unit}"
+        numbers = (f"{total:,}", f"{cycles:,.0f}", f"{total / work:.2f}", f"{cycles / work:.2f}")
+        table.add_row(heading, *numbers, style="bold")
         for m in members:
-            numbers = (f"{m.instructions:,}", f"{m.each:.2f}", f"{m.scratch:,}", f"{m.stack:,}", f"{m.text:,}")
-            table.add_row(f"  {m.shape}", *numbers)
+            taken = (f"{m.instructions:,}", f"{m.cycles:,.0f}", f"{m.each:.2f}", f"{m.cycles_each:.2f}")
+            table.add_row(f"  {m.shape}", *taken, f"{m.scratch:,}", f"{m.stack:,}", f"{m.text:,}")
         table.add_section()
     return table
 

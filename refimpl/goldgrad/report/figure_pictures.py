@@ -12,6 +12,7 @@ from .plan_picture import SETTINGS
 from .published_numbers import PUBLISHED, REORDERING
 
 if TYPE_CHECKING:
+    from ..jobs.latency import Step
     from .figures import Row
 
 KB = 1024
@@ -30,7 +31,7 @@ WORDS = {
 PUBLISHED_COLOUR = "#5f6368"
 
 
-def figure20(rows: Sequence[Row], suffix: str) -> bytes:
+def figure20(rows: Sequence[Row], _steps: Sequence[Step], suffix: str) -> bytes:
     """A panel a model, a group of bars a scheme, a bar a stage; published numbers as lines."""
     models = list(dict.fromkeys(row.model for row in rows))
 
@@ -70,14 +71,14 @@ def _stages(axis: Any, rows: Sequence[Row]) -> None:
     _clean(axis)
 
 
-def figure21(rows: Sequence[Row], suffix: str) -> bytes:
-    """Peak memory by model, MCUNet before and after reordering, published latency."""
+def figure21(rows: Sequence[Row], steps: Sequence[Step], suffix: str) -> bytes:
+    """Peak memory by model, MCUNet before and after reordering, latency."""
     models = list(dict.fromkeys(row.model for row in rows))
 
     def draw(axes: Sequence[Any]) -> None:
         _peaks(axes[0], rows, models)
         _before_and_after(axes[1], [row for row in rows if row.model == "mcunet-5fps" and row.scheme != "full"])
-        _latency(axes[2], models)
+        _latency(axes[2], models, steps)
 
     return _render(draw, 3, (19, 6), suffix, False)
 
@@ -132,21 +133,30 @@ def _before_and_after(axis: Any, rows: Sequence[Row]) -> None:
     _clean(axis)
 
 
-def _latency(axis: Any, models: Sequence[str]) -> None:
-    series = [
+def _latency(axis: Any, models: Sequence[str], steps: Sequence[Step]) -> None:
+    """Published bars, and where steps were measured goldgrad's, on a logarithmic scale."""
+    series: list[tuple[str, str, Sequence[float]]] = [
         ("TF Lite Micro, full (projected)", "#d7d9dc", [PUBLISHED[m].projected_full_ms for m in models]),
         ("TF Lite Micro, sparse", "#8a8f96", [PUBLISHED[m].tflm_sparse_ms for m in models]),
         ("Tiny Training Engine, sparse", PUBLISHED_COLOUR, [PUBLISHED[m].sparse_ms for m in models]),
     ]
-    width = 0.8 / len(series)
+    if steps:
+        cases = zip(*([step for step in steps if step.model == m] for m in models), strict=True)
+        names = ("full, plain kernels", "sparse, plain kernels", "sparse, fast kernels")
+        for name, colour, case in zip(names, ("#f2b8b3", "#d0524a", "#2d6da0"), cases, strict=True):
+            mark = " (projected)" if all(step.projected for step in case) else ""
+            series.append((f"goldgrad: {name}{mark}", colour, [step.milliseconds for step in case]))
+    width = 0.84 / len(series)
     for position, (words, colour, heights) in enumerate(series):
-        left = np.arange(len(models)) - 0.4 + width * position
+        left = np.arange(len(models)) - 0.42 + width * position
         bars = axis.bar(left, heights, width, align="edge", color=colour, label=words)
-        axis.bar_label(bars, [f"{height:,}" for height in heights], fontsize=8, padding=1)
+        axis.bar_label(bars, [f"{height:,.0f}" for height in heights], fontsize=7, padding=1, rotation=90)
+    axis.set_yscale("log")
+    axis.set_ylim(50, 200_000)
     axis.set_xticks(range(len(models)), models)
-    axis.set_ylabel("ms of a training step")
-    axis.set_title("(c) published latency; goldgrad's own comes from the board", fontsize=10, loc="left")
-    axis.legend(fontsize=7.5)
+    axis.set_ylabel("ms of a training step at 216 MHz (logarithmic)")
+    axis.set_title("(c) latency" if steps else "(c) published latency", fontsize=10, loc="left")
+    axis.legend(fontsize=7.5, loc="upper center", ncols=2)
     _clean(axis)
 
 

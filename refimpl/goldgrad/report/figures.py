@@ -14,6 +14,8 @@ from rich.table import Table
 
 from .. import schemes
 from ..errors import GoldgradError, show
+from ..jobs import latency
+from ..jobs.latency import Step
 from ..memory.plan import CHOICES, plan
 from ..models import architecture
 from . import figure_pictures
@@ -21,7 +23,16 @@ from .console import kb, tell_files
 from .files import as_json, check_outputs, write_files
 from .plan_picture import check_formats
 from .planned import training_graph
-from .published_numbers import DIFFERENCES, PUBLISHED, RELEASED_ARENA, RELEASED_DATA, REORDERING, SOURCE
+from .published_numbers import (
+    DIFFERENCES,
+    FORWARD_COUNTS,
+    KINDS,
+    PUBLISHED,
+    RELEASED_ARENA,
+    RELEASED_DATA,
+    REORDERING,
+    SOURCE,
+)
 
 STAGES: Mapping[str, Collection[str]] = {
     "sparse": CHOICES,
@@ -60,39 +71,51 @@ def measure(models: Sequence[str], tell: Callable[[str], None] = lambda what: No
     return rows
 
 
-Tables = Callable[[Sequence[Row]], Iterator[Table | str]]
-Draw = Callable[[Sequence[Row], str], bytes]
+Tables = Callable[[Sequence[Row], Sequence[Step]], Iterator[Table | str]]
+Draw = Callable[[Sequence[Row], Sequence[Step], str], bytes]
 
 
-def run(console: Console, figure: str, models: Sequence[str], document: Path | None, pictures: Sequence[Path]) -> int:
-    """Measure, show a figure's tables, write the files."""
+def run(
+    console: Console,
+    figure: str,
+    models: Sequence[str],
+    document: Path | None,
+    pictures: Sequence[Path],
+    on_board: bool = False,
+) -> int:
+    """Measure, show a figure's tables, write the files; ``on_board`` also measures steps on the emulated board."""
     tables, draw = FIGURES[figure]
     for name in models:
         if name not in PUBLISHED:
             raise GoldgradError(f"nothing is published of {show(name)}; use {', '.join(PUBLISHED)}")
     check_formats(pictures)
     check_outputs(document, *pictures)
-    rows = _measure(console, list(dict.fromkeys(models or PUBLISHED)))
-    contents = {picture: draw(rows, picture.suffix) for picture in pictures}
+    rows, steps = _measure(console, list(dict.fromkeys(models or PUBLISHED)), on_board)
+    contents = {picture: draw(rows, steps, picture.suffix) for picture in pictures}
     if document is not None:
-        contents[document] = as_json(content(figure, rows))
+        contents[document] = as_json(content(figure, rows, steps))
     write_files(contents)
-    for part in (*tables(rows), *_notes(rows)):
+    for part in (*tables(rows, steps), *_notes(rows)):
         console.print(part)
     tell_files(console, pictures, document)
     return 0
 
 
-def _measure(console: Console, models: Sequence[str]) -> list[Row]:
+def _measure(console: Console, models: Sequence[str], on_board: bool) -> tuple[list[Row], list[Step]]:
     """With a bar in a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     total = len(STAGES) * sum(1 + len(schemes.names(name)) for name in models)
+    total += len(latency.CASES) * len(models) if on_board else 0
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=total)
-        return measure(models, lambda what: bar.update(task, advance=1, description=what))
+
+        def tell(what: str) -> None:
+            bar.update(task, advance=1, description=what)
+
+        return measure(models, tell), latency.measure(models, tell) if on_board else []
 
 
-def content(figure: str, rows: Sequence[Row]) -> dict[str, Any]:
+def content(figure: str, rows: Sequence[Row], steps: Sequence[Step] = ()) -> dict[str, Any]:
     """The content of ``--json``: goldgrad's bytes, and what is published, in KB and milliseconds."""
     models = dict.fromkeys(row.model for row in rows)
     return {
@@ -102,13 +125,14 @@ def content(figure: str, rows: Sequence[Row]) -> dict[str, Any]:
         "published": {name: asdict(PUBLISHED[name]) for name in models},
         "published_reordering": [asdict(r) for r in REORDERING] if "mcunet-5fps" in models else [],
         "goldgrad": [asdict(row) for row in rows],
+        "steps": [step.as_json() for step in steps],
     }
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
-def figure20(rows: Sequence[Row]) -> Iterator[Table | str]:
+def figure20(rows: Sequence[Row], _steps: Sequence[Step] = ()) -> Iterator[Table | str]:
     """Memory by stage: without passes, reordered, streamed."""
     yield "[bold]Figure 20: memory of a training step in KB, by what the compiler does[/]"
     table = _table("model", "update")
@@ -128,7 +152,7 @@ def figure20(rows: Sequence[Row]) -> Iterator[Table | str]:
     yield table
 
 
-def figure21(rows: Sequence[Row]) -> Iterator[Table | str]:
+def figure21(rows: Sequence[Row], steps: Sequence[Step] = ()) -> Iterator[Table | str]:
     """Peak memory and latency: full update, sparse, sparse with all that the compiler does."""
     by_model = {name: [row for row in rows if row.model == name] for name in dict.fromkeys(row.model for row in rows)}
     yield "[bold]Figure 21 (a): peak memory in KB, and how much less than the full update's[/]"
@@ -148,9 +172,13 @@ def figure21(rows: Sequence[Row]) -> Iterator[Table | str]:
     if "mcunet-5fps" in by_model:
         yield "[bold]Figure 21 (b): peak memory of MCUNet-5FPS in KB, before and after reordering[/]"
         yield _reordering(by_model["mcunet-5fps"])
-    yield "[bold]Figure 21 (c): published milliseconds of a training step at 216 MHz[/]"
-    yield _latency(list(by_model))
-    yield "goldgrad's own come from the board, and are not in this report yet"
+    yield "[bold]Figure 21 (c): milliseconds of a training step at 216 MHz[/]"
+    yield _latency(list(by_model), steps)
+    yield from latency_notes(steps)
+    forward = [step for step in steps if step.model == "mcunet-5fps" and step.scheme != FULL]
+    if forward:
+        yield "[bold]Forward pass of MCUNet-5FPS, million instructions by kind of layer[/]"
+        yield _forward(forward)
 
 
 def _reordering(rows: Sequence[Row]) -> Table:
@@ -166,13 +194,47 @@ def _reordering(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _latency(models: Sequence[str]) -> Table:
-    table = _table("model")
-    for heading in ("TF Lite Micro,\nfull (projected)", "TF Lite Micro,\nsparse", "Tiny Training Engine,\nsparse"):
+def _latency(models: Sequence[str], steps: Sequence[Step]) -> Table:
+    table = _table("model", "by")
+    for heading in ("full,\nplain kernels", "sparse,\nplain kernels", "sparse,\nfast kernels"):
         table.add_column(heading, justify="right")
     for name in models:
         p = PUBLISHED[name]
-        table.add_row(name, f"{p.projected_full_ms:,}", f"{p.tflm_sparse_ms:,}", f"{p.sparse_ms:,}")
+        table.add_row(name, "published", f"{p.projected_full_ms:,} *", f"{p.tflm_sparse_ms:,}", f"{p.sparse_ms:,}")
+        own = [step for step in steps if step.model == name]
+        if own:
+            scheme = next(step.scheme for step in own if step.scheme != FULL)
+            marked = [f"{step.milliseconds:,.0f}{' *' if step.projected else ''}" for step in own]
+            table.add_row("", f"goldgrad, {scheme}", *marked)
+            table.add_row("", "  million instructions", *(f"{step.instructions / 1e6:,.1f}" for step in own))
+            table.add_row("", "  SRAM, KB", *(_kb(step.sram_bytes) for step in own))
+        table.add_section()
+    return table
+
+
+def latency_notes(steps: Sequence[Step]) -> Iterator[str]:
+    """What the milliseconds are, and that every step had the interpreter's bits."""
+    yield "* projected: it does not fit. Published: TF Lite Micro full and sparse, Tiny Training Engine sparse."
+    if not steps:
+        yield "goldgrad's own steps on the board: --on-board"
+        return
+    first, exact = steps[0], sum(step.bit_exact for step in steps)
+    bands = [step.band_percent for step in steps]
+    yield (
+        f"goldgrad: cycles by the timing model {first.timing_model}, code and data without wait states, ± "
+        f"{min(bands):.1f} to {max(bands):.1f} %; {exact} of {len(steps)} steps bit-exact with the interpreter"
+    )
+    yield "goldgrad, projected: as on a board with more SRAM than there is, of the same code (BOARD-M3)"
+
+
+def _forward(steps: Sequence[Step]) -> Table:
+    table = _table("kernels")
+    for heading in (*KINDS, "all"):
+        table.add_column(heading, justify="right")
+    counts = dict(FORWARD_COUNTS)
+    counts |= {f"goldgrad, {step.kernels}": tuple(step.forward[kind] / 1e6 for kind in KINDS) for step in steps}
+    for name, numbers in counts.items():
+        table.add_row(name, *(f"{number:,.1f}" for number in (*numbers, sum(numbers))))
     return table
 
 

@@ -21,7 +21,8 @@ def forward(d: Draw) -> Case:
     (out_c, in_c), x_zero = channels(d, s), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
     parts = d.split(w.shape)
-    arrays = (x, w, *d.biases_and_multipliers(merge(w, *parts), x_zero), *parts)
+    scales = d.biases_and_multipliers(merge(w, *parts), x_zero)
+    arrays = (d.settled(x, x_zero), w, *scales, *parts)
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 

@@ -15,7 +15,8 @@ def forward(d: Draw) -> Case:
     count, x_zero = s.channels(d), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, count)), d.weights((*s.kernel, count))
     parts = d.split(w.shape)
-    arrays = (x, w, *d.biases_and_multipliers(merge(w, *parts).transpose(2, 0, 1), x_zero), *parts)
+    scales = d.biases_and_multipliers(merge(w, *parts).transpose(2, 0, 1), x_zero)
+    arrays = (d.settled(x, x_zero), w, *scales, *parts)
     return Case("depthwise_conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 

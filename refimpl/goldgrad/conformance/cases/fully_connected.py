@@ -20,7 +20,8 @@ def forward(d: Draw) -> Case:
     (batch, outputs, inputs), x_zero = sizes(d), d.zero_point()
     x, w = d.codes((batch, inputs)), d.weights((outputs, inputs))
     parts = d.split(w.shape)
-    arrays = (x, w, *d.biases_and_multipliers(merge(w, *parts), x_zero), *parts)
+    scales = d.biases_and_multipliers(merge(w, *parts), x_zero)
+    arrays = (d.settled(x, x_zero), w, *scales, *parts)
     return Case("fully_connected.forward", arrays, {"x_zero": x_zero, **d.output_codes()})
 
 

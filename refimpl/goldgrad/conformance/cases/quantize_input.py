@@ -16,5 +16,7 @@ def from_uint8(d: Draw) -> Case:
 @cases_of("quantize_input.from_float32")
 def from_float32(d: Draw) -> Case:
     """Any floats: halves are ties, infinities saturate, NaN is the zero point."""
-    x, m = d.halves(d.map_shape()) if d.chance() else d.floats(d.map_shape()), d.multipliers(1)
+    shape, kind = d.map_shape(), d.of(("halves", "floats", "special", "halves", "special"))
+    x = d.halves(shape) if kind == "halves" else d.floats(shape)
+    x, m = d.with_specials(x) if kind == "special" else x, d.multipliers(1)
     return Case("quantize_input.from_float32", (x, m), {"y_zero": d.zero_point()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...numerics import INT32_MAX
+from ...numerics import INT32_MAX, float32
 from ..case import Case
 from ..strategies import Draw, cases_of
 from .sgd_update_weight import steps
@@ -19,4 +19,7 @@ def update(d: Draw) -> Case:
     inside = d.random.integers(-wide - 1, wide + 1)
     near = {"low": -wide - 1, "high": wide, "any": inside, "zero": 0 * wide}[d.of(("zero", "any", "low", "high"))]
     lr, q, db = steps(d, (count,), (count,))
+    if d.of((False, True, False)):  # changes beside a half: another order of the two products goes the other way
+        lr, q = np.full(1, 1 / 3, np.float32), np.full(count, 1 / 7, np.float32)
+        db = float32((d.random.integers(-999, 999, count) + 0.5) * 21)
     return Case("sgd_update_bias.update", (near.astype(np.int32), db, q, limit, lr))

@@ -10,6 +10,7 @@ import numpy as np
 from ...numerics import F32, Array, float32
 from ...ops._function import Shape
 from ...ops._weight_slice import scale_axis
+from ...ops.sgd_update_weight_stochastic import draws, mix
 from ..case import Case
 from ..strategies import Draw, cases_of
 
@@ -92,4 +93,16 @@ def stochastic(d: Draw) -> Case:
     if w is not None and q is not None and channels is not None and d.chance():
         given |= {"w": w[..., channels], "q": q if scale_axis(w.shape) == 0 else q[channels]}
         attributes = {"dense_channels": w.shape[-1]}
+    elif w is not None and q is not None and channels is None and d.of((False, True, False)):
+        # Fractions that are the draws, as far as float32 has them, the first one to its last bit: it rounds to zero.
+        seeds = d.random.integers(-(2**31), 2**31, 4096).astype(np.int32)
+        first = mix(mix(step.view(np.uint32) ^ mix(seeds.view(np.uint32))))
+        seed = seeds[[int(np.argmin(first % 256))]]
+        draw = draws(w.shape, seed, step)
+        given |= {
+            "w": np.zeros_like(w),
+            "dw": float32(draw / -(2.0**32)),
+            "q": np.ones_like(q),
+            "lr": np.ones(1, np.float32),
+        }
     return replace(case("sgd_update_weight_stochastic.update", given, seed=seed, step=step), attributes=attributes)

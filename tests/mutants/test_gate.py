@@ -1,0 +1,67 @@
+"""A sample of the mutation gate: ``make mutants`` tries all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SAMPLE = 40
+
+
+def tables():
+    for path in sorted(HERE.glob("*/*.toml")):
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        yield from ({"file": document.get("file"), "kind": path.parent.name, **table} for table in document["mutants"])
+
+
+def test_the_mutants_are_many_and_cover_the_contradictions():
+    found = [*tables()]
+    assert len(found) >= 150
+    assert len({(each["kind"], each["file"], each["what"]) for each in found}) == len(found)
+    assert {each["contradiction"] for each in found if "contradiction" in each} == set(range(1, 13))
+    assert {each["kind"] for each in found} == {"c", "python"}
+
+
+def test_a_sample_of_mutants_is_killed(tmp_path):
+    """In a process of its own: mutants are forked from it."""
+    command = [
+        sys.executable,
+        HERE / "gate.py",
+        "--sample",
+        str(SAMPLE),
+        "--jobs",
+        "1",
+        "--json",
+        tmp_path / "out.json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = json.loads((tmp_path / "out.json").read_text())
+    assert len(verdicts) == SAMPLE
+    assert sum(said is not None for _, said in verdicts) >= SAMPLE - 2
+
+
+def test_a_patch_that_does_nothing_survives(tmp_path):
+    """The gate tells what it lets through."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, HERE], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == "[('a crash', 'crashes (signal 11)'), ('never ends', 'hangs')] True\n"
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import gate
+begin, pack = "uint8_t bits = 0;", "return np.packbits("
+same = gate.Mutant("c", "mask.c", "nothing", ((begin, "uint8_t bits = 0U;"),))
+dead = gate.Mutant("c", "mask.c", "a crash", ((begin, "uint8_t bits = *(volatile uint8_t *)0;"),))
+hang = gate.Mutant("python", "ops/mask.py", "never ends", ((pack, "import time; time.sleep(1e6)\\n    return np.packbits("),))
+gate.SECONDS = 15.0
+verdicts = gate.run([same, dead, hang], 5, 2)
+print(sorted((m.what, said) for m, said in verdicts if m is not same), [*gate.survivors(verdicts)] == [same])
+"""
