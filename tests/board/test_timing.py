@@ -38,6 +38,7 @@ from goldgrad.board.toolchain import find_toolchain, host_toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
+from goldgrad.report.timing import page
 from goldgrad.sparse import FULL
 from goldgrad.training import Session
 
@@ -548,7 +549,7 @@ def test_run_shows_cycles(tmp_path):
     command = ("run", "digits", "--board", "stm32f746", "--steps", 1, "--picture", picture, "--json", document)
     result = cli(*command, "--cycles")
     assert result.exit_code == 0, result.output
-    assert "cycles of a step by the timing model" in result.output.replace("\n", " ")
+    assert "cycles of a step by the timing model" in " ".join(result.output.split())
     assert (tmp_path / "run-cycles.png").stat().st_size > 10_000
     assert json.loads(document.read_text())["cycles"]["memory"] == "dtcm"
 
@@ -599,6 +600,11 @@ def test_validation_takes_what_is_there_and_says_what_is_not(tmp_path):
     assert "coremark-O2-2.elf and coremark-O2-4.elf not there" in skipped
     assert any("has no function damp" in text for text in skipped)
     assert summary(list(outcomes.values())) is None
+    text = page(TABLE, [loop, *outcomes.values()], {}, "", [])
+    assert "| subs and bne, an iteration | 1 | 1.0 | +0.0 % | 2.0 | assembly | held out |" in text
+    assert text.count("skipped: ") == len(outcomes)
+    result = cli("timing", "validate", tmp_path / "absent")
+    assert isinstance(result.exception, GoldgradError)
     with pytest.raises(GoldgradError, match="is no folder"):
         Validation(tmp_path / "absent")
 

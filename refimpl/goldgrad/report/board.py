@@ -20,6 +20,7 @@ from ..jobs import digits, on_board
 from ..models import digits as digits_data
 from ..training import Session
 from . import cycles
+from .console import console as wide
 from .digits import progress, sparkline
 from .files import check_outputs, write_json
 
@@ -94,8 +95,10 @@ def run(console: Console, wanted: Wanted) -> int:
     pictures = _draw(made, runs[0], timed, wanted.picture)
     if wanted.document:
         write_json(wanted.document, content)
-    for table in (_operators(runs[0]), *([cycles.operators(timed)] if timed else []), _memory(runs[0], made)):
+    for table in (_operators(runs[0]), _memory(runs[0], made)):
         console.print(table)
+    if timed:
+        wide().print(cycles.operators(timed))
     _say(console, wanted, runs, accuracies[0], content)
     written = [*pictures, *([wanted.document] if wanted.document else []), *([wanted.keep] if wanted.keep else [])]
     console.print(f"written: {', '.join(map(str, written))}")

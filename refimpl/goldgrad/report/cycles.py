@@ -30,6 +30,17 @@ LABELS = {
 }
 
 
+SHORT = {
+    "issue": "issue",
+    "mispredict": "missed",
+    "flash_data": "data",
+    "flash_instruction": "code",
+    "sram": "SRAM1",
+    "unaligned": "odd",
+}
+"""For columns: mispredicted branches; lines of flash, for data and for code; unaligned loads."""
+
+
 def milliseconds(cycles: float) -> float:
     """At the clock of the board."""
     return 1e3 * cycles / CLOCK_HZ
@@ -202,11 +213,12 @@ def operators(run_: BoardRun) -> Table:
     found = by_operator(run_)
     shown = [part for part in PARTS if any(getattr(cycles, part) for cycles in found.values())]
     table = Table(
-        caption=f"cycles of a step by the timing model {estimate.table.name}, ± {estimate.band:g} %, memory "
-        f"{estimate.memory}, on {run_.emulator}; milliseconds at {CLOCK_HZ // 1_000_000} MHz",
+        caption=f"thousands of cycles of a step by the timing model {estimate.table.name}, ± {estimate.band:g} %, "
+        f"memory {estimate.memory}, on {run_.emulator}; milliseconds at {CLOCK_HZ // 1_000_000} MHz; "
+        "i/c: instructions a cycle",
         caption_justify="left",
     )
-    for column in ("operator", "cycles", "ms", "a cycle", *(LABELS[part] for part in shown)):
+    for column in ("operator", "cycles", "ms", "i/c", *(SHORT[part] for part in shown)):
         left = column == "operator"
         table.add_column(column, justify="left" if left else "right", no_wrap=left)
     instructions: Counter[str] = Counter()
@@ -215,17 +227,17 @@ def operators(run_: BoardRun) -> Table:
     instructions["between operators"] = run_.measurement.between
     whole = estimate.total(-1)
     for name, cycles in found.items():
-        each = instructions[name] / steps / cycles.total if cycles.total else 0.0
-        table.add_row(name, *_numbers(cycles, each, shown, 1))
+        table.add_row(name, *_numbers(cycles, instructions[name] / steps, shown, 1))
     table.add_section()
-    each = run_.measurement.instructions / whole.total if whole.total else 0.0
-    table.add_row("a step", *_numbers(whole, each, shown, steps))
+    table.add_row("a step", *_numbers(whole, run_.measurement.instructions / steps, shown, steps))
     return table
 
 
-def _numbers(cycles: Cycles, each: float, shown: list[str], steps: int) -> list[str]:
-    parts = [f"{round(getattr(cycles, part) / steps):,}" for part in shown]
-    return [f"{round(cycles.total / steps):,}", f"{milliseconds(cycles.total / steps):.2f}", f"{each:.2f}", *parts]
+def _numbers(cycles: Cycles, instructions: float, shown: list[str], steps: int) -> list[str]:
+    total = cycles.total / steps
+    parts = [f"{getattr(cycles, part) / steps / 1e3:,.1f}" for part in shown]
+    each = f"{instructions / total:.2f}" if total else ""
+    return [f"{total / 1e3:,.1f}", f"{milliseconds(total):.2f}", each, *parts]
 
 
 def picture(plt: Any, name: str, run_: BoardRun) -> Any:
