@@ -48,6 +48,20 @@ def zipped(*streams: Iterable[str]) -> Iterator[str]:
                 yield queue.pop(0)
 
 
+def beside(products: Iterable[str], others: Iterable[str]) -> Iterator[str]:
+    """One of the others after each product that has no load after it, and where first loads are waited for.
+
+    What is left comes at the end.
+    """
+    lines, waiting = list(products), list(others)
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        yield line
+        alone = line.startswith("sml") and not after.startswith("ld")
+        if waiting and (alone or line.startswith(("add r12", "ldr r8, [r12]", "ldr r12", "ldrd", "ldm"))):
+            yield waiting.pop(0)
+    yield from waiting
+
+
 def write(name: str, text: str) -> None:
     """Write the file; with --check say whether it is up to date instead."""
     target = TARGET / name

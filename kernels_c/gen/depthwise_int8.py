@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from assembly import file, function, write, zipped
+from assembly import beside, file, function, write, zipped
 
 # Offsets in gg_m7_depthwise_t.
 X, ROW_BYTES, W, W_BYTES, BLOCKS, CODES, MAGIC, ROWS, ROWS_END, BIAS, M = *range(0, 40, 4), 52
@@ -110,20 +110,6 @@ def block(taps: int, stride: int, outputs: int) -> Iterator[str]:
     yield "4:"
 
 
-def beside(products: list[str], others: list[str]) -> Iterator[str]:
-    """One of the others after each product that has no load after it, and where a row waits for its first loads.
-
-    What is left comes at the end.
-    """
-    waiting = list(others)
-    for line, after in zip(products, [*products[1:], ""], strict=True):
-        yield line
-        alone = line.startswith("sml") and not after.startswith("ld")
-        if waiting and (alone or line.startswith(("add r12", "ldr r8, [r12]", "ldrd", "ldm"))):
-            yield waiting.pop(0)
-    yield from waiting
-
-
 def rounded(outputs: int) -> Iterator[str]:
     """DW-S2: the sums of a block, in s16 and on: as float32, times m, and rounded (NUM-N6) as dot_int8.py does."""
     yield from (f"vcvt.f32.s32 s{i}, s{16 + i}" for i in range(outputs))
@@ -196,9 +182,7 @@ def depthwise(taps: int, stride: int, outputs: int) -> Iterator[str]:
     yield "vmov.f32 s8, s10"
     yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, outputs, 2))
     here, end = f"[sp, #{X_HERE}]", f"[sp, #{X_END}]"
-    yield from codes(
-        outputs, [f"ldr lr, {here}", f"ldr r{outputs}, {end}", f"add lr, lr, #{step}", f"str lr, {here}"]
-    )
+    yield from codes(outputs, [f"ldr lr, {here}", f"ldr r{outputs}, {end}", f"add lr, lr, #{step}", f"str lr, {here}"])
     yield f"str r12, [sp, #{TO}]"
     yield f"cmp lr, r{outputs}"
     yield "bne 5b"

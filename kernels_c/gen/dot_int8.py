@@ -10,9 +10,9 @@ four outputs' words; r12 and lr where the weights and the pixels are read.  On t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from assembly import file, function, write, zipped
+from assembly import beside, file, function, write, zipped
 
 UNROLLED = 4
 """Steps a turn of the loop: 8 channels, to which operands are filled up with zeros."""
@@ -68,14 +68,19 @@ def last_step() -> Iterator[str]:
     yield "cmp r12, r11"
 
 
-def products() -> Iterator[str]:
-    """The sums of all channels for a block; r11 is p before."""
-    yield "2:"
-    yield f"ldr r12, [r11, #{W}]"
-    yield "ldm r11, {r0-r3}"
-    yield "ldr r10, [r12], #4"
+def first_steps(others: Iterable[str] = ()) -> Iterator[str]:
+    """The steps of a block that begin with its biases; r11 is p before."""
+    lines = [f"ldr r12, [r11, #{W}]", "ldm r11, {r0-r3}", "ldr r10, [r12], #4"]
     for i in range(UNROLLED):
-        yield from last_step() if i == UNROLLED - 1 else step(first=i == 0)
+        lines += last_step() if i == UNROLLED - 1 else step(first=i == 0)
+    compare = lines.pop()  # what is beside keeps the flags, but may come between
+    yield from beside(lines, others)
+    yield compare
+
+
+def products(others: Iterable[str] = ()) -> Iterator[str]:
+    """The sums of all channels for a block, and beside the first of them others."""
+    yield from first_steps(others)
     yield "beq 3f"
     yield "1:"
     for i in range(UNROLLED):
@@ -84,22 +89,28 @@ def products() -> Iterator[str]:
     yield "3:"
 
 
-def requantize(odd: bool, beside: list[str]) -> Iterator[str]:
-    """CONV-S2: the sums as float32, times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
+def rounded() -> Iterator[str]:
+    """CONV-S2: sums in s16-s23 as float32, times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
 
     The low 16 bits are then the code, where that is known to lie within them.  What is added besides is the zero point
     and 128, so that codes that fit are 0 .. 255; were it odd, ties would go to odd codes, so an odd one comes after.
-    Leaves in r0 and r4 outputs 0 and 2 of a pixel as halfwords, in r1 and r5 outputs 1 and 3.
     """
-    yield from (f"vmov s{i}, s{i + 1}, r{i}, r{i + 1}" for i in range(0, 8, 2))
-    conversions = [f"vcvt.f32.s32 s{i}, s{i}" for i in range(8)]
-    yield from zipped(conversions, ["ldr r11, [sp]"])
-    yield from zipped((f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8)), beside)
+    yield from (f"vcvt.f32.s32 s{i}, s{16 + i}" for i in range(8))
+    yield from (f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8))
     yield from (f"vadd.f32 s{i}, s{i}, s12" for i in range(8))
+
+
+def put_aside() -> Iterator[str]:
+    """The sums, until the next block's products are computed; r11 is p again."""
+    yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, 8, 2))
+    yield "ldr r11, [sp]"
+
+
+def packed(odd: bool, others: Iterable[str]) -> Iterator[str]:
+    """Codes in r0 and r4: of outputs 0 and 2 of a pixel as halfwords, in r1 and r5 of outputs 1 and 3."""
     yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, 8, 2))
-    for pixel in (0, 4):
-        yield f"pkhbt r{pixel}, r{pixel}, r{pixel + 2}, lsl #16"
-        yield f"pkhbt r{pixel + 1}, r{pixel + 1}, r{pixel + 3}, lsl #16"
+    words = [f"pkhbt r{i}, r{i}, r{i + 2}, lsl #16" for i in (0, 1, 4, 5)]
+    yield from zipped(words, others)
     if odd:
         yield "mov r2, #0x00010001"
         yield from (f"sadd16 r{i}, r{i}, r2" for i in (0, 1, 4, 5))
@@ -151,37 +162,67 @@ def store() -> Iterator[str]:
     yield "add r12, r12, r10, lsl #1"
 
 
-def raw() -> Iterator[str]:
-    """Store the sums."""
-    yield "ldr r11, [sp]"
-    yield f"ldr r12, [r11, #{Y}]"
-    yield "stm r12!, {r0-r7}"
+def outputs(mask: bool, odd: bool) -> Iterator[str]:
+    """What was rounded becomes outputs; r11 is p, and r12 the next pair's place after it, y_step in r10."""
+    yield from packed(odd, [] if mask else LOADS)
+    if mask:
+        yield from masks()
+        yield from LOADS
+    yield from store()
 
 
-def dot(epilogue: str, odd: bool = False) -> Iterator[str]:
-    """A whole function: all pairs of pixels for four outputs."""
+def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
+    """A whole function: all pairs of pixels for four outputs; a block is rounded beside the next one's products."""
+    yield "push {r4-r11, lr}"
+    yield "vpush {s16-s23}"
+    yield f"ldr r1, [r0, #{W_END}]"
+    yield "sub sp, #12"
+    yield f"add r2, r0, #{M}"
+    yield "strd r0, r1, [sp]"
+    yield "vldm r2, {s8-s11}"
+    yield f"vldr s12, [r0, #{MAGIC}]"
+    yield f"ldr lr, [r0, #{X}]"
+    yield "mov r11, r0"
+    yield "ldr r8, [lr], #4"
+    yield "ldr r9, [lr], #4"
+    yield from products()
+    yield from put_aside()
+    yield from LOADS
+    yield "b 4f"
+    yield "2:"
+    yield from products(rounded())
+    yield from put_aside()
+    yield from outputs(mask, odd)
+    yield f"str r12, [r11, #{Y}]"
+    yield "4:"  # is there a block after the one that is put aside?
+    yield f"ldr r0, [r11, #{Y_END}]"
+    yield "add r12, r12, r10, lsl #1"
+    yield "cmp r12, r0"
+    yield "bne 2b"
+    yield from rounded()
+    yield from outputs(mask, odd)
+    yield f"str r12, [r11, #{Y}]"
+    yield "add sp, #12"
+    yield "vpop {s16-s23}"
+    yield "pop {r4-r11, pc}"
+
+
+def dot_raw() -> Iterator[str]:
+    """The same, but the sums are stored."""
     yield "push {r4-r11, lr}"
     yield f"ldr r1, [r0, #{W_END}]"
     yield "sub sp, #12"
     yield "strd r0, r1, [sp]"
-    if epilogue != "raw":
-        yield f"add r1, r0, #{M}"
-        yield "vldm r1, {s8-s11}"
-        yield f"vldr s12, [r0, #{MAGIC}]"
     yield f"ldr lr, [r0, #{X}]"
+    yield "mov r11, r0"
     yield "ldr r8, [lr], #4"
     yield "ldr r9, [lr], #4"
-    yield "mov r11, r0"
+    yield "2:"
     yield from products()
-    if epilogue == "raw":
-        yield from raw()
-    else:
-        yield from requantize(odd, [] if epilogue == "mask" else LOADS)
-        if epilogue == "mask":
-            yield from masks()
-            yield from LOADS
-        yield from store()
+    yield "ldr r11, [sp]"
+    yield f"ldr r12, [r11, #{Y}]"
     yield f"ldr r10, [r11, #{Y_END}]"
+    yield "stm r12!, {r0-r7}"
     yield f"str r12, [r11, #{Y}]"
     yield "cmp r12, r10"
     yield "bne 2b"
@@ -291,11 +332,11 @@ def widen_window_rows() -> Iterator[str]:
 
 DOT = "gg_m7_dot_t *p __attribute__((unused))"
 FUNCTIONS = (
-    function("gg_m7_dot", DOT, dot(""), "CONV-S1, CONV-S2: requantized to all of int8."),
-    function("gg_m7_dot_odd", DOT, dot("", odd=True), "The same for an odd zero point."),
-    function("gg_m7_dot_mask", DOT, dot("mask"), "CONV-S1, CONV-S2, CONV-S3: and where the clamp lets through."),
-    function("gg_m7_dot_mask_odd", DOT, dot("mask", odd=True), "The same for an odd zero point."),
-    function("gg_m7_dot_raw", DOT, dot("raw"), "CONV-S1: the sums, eight a pair of pixels."),
+    function("gg_m7_dot", DOT, dot(), "CONV-S1, CONV-S2: requantized to all of int8."),
+    function("gg_m7_dot_odd", DOT, dot(odd=True), "The same for an odd zero point."),
+    function("gg_m7_dot_mask", DOT, dot(mask=True), "CONV-S1, CONV-S2, CONV-S3: and where the clamp lets through."),
+    function("gg_m7_dot_mask_odd", DOT, dot(mask=True, odd=True), "The same for an odd zero point."),
+    function("gg_m7_dot_raw", DOT, dot_raw(), "CONV-S1: the sums, eight a pair of pixels."),
     function(
         "gg_m7_widen_pixels",
         "gg_m7_pixels_t *p __attribute__((unused)), int32_t groups __attribute__((unused)),\n"

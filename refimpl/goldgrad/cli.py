@@ -172,6 +172,7 @@ def plan(
 
 
 Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]
+Semantics = Annotated[str, typer.Option(help="Whose rules: goldgrad, tte, tflite-double-rounding, ...")]
 Flags = Annotated[list[str] | None, typer.Option("--cflag", help="For the C compiler; can be repeated.")]
 
 
@@ -182,6 +183,7 @@ def check(
     ] = None,
     op: Annotated[list[str] | None, typer.Option(help="Only this operator or function; can be repeated.")] = None,
     klass: Annotated[str, typer.Option("--class", help="exact: every bit; dot: sums in any order, bounded.")] = "exact",
+    semantics: Semantics = "goldgrad",
     profile: Annotated[str, typer.Option(help="How much is tried: quick, ci, deep.")] = "quick",
     examples: Annotated[int | None, typer.Option(help="Cases a property, instead of the profile's.")] = None,
     mapping: Map = None,
@@ -206,7 +208,7 @@ def check(
         raise typer.Exit
     if provider is None:
         raise GoldgradError("nothing to check; name a provider, for example c:FILE.c, or see docs/conformance.md")
-    subject = Subject(provider, str(mapping) if mapping else None, tuple(cflag or ()), klass=klass)
+    subject = Subject(provider, str(mapping) if mapping else None, tuple(cflag or ()), semantics, klass)
     raise typer.Exit(run(console(), Wanted(subject, op or (), profile, examples, jobs, resume, json, junit, html)))
 
 
@@ -215,6 +217,7 @@ def repro(
     case: Annotated[str, typer.Argument(help="A finding's ID, or the line that it printed.")],
     provider: Annotated[str | None, typer.Option(help="Who is asked, if not who failed.")] = None,
     klass: Annotated[str, typer.Option("--class", help="exact or dot, for a pasted line.")] = "exact",
+    semantics: Semantics = "goldgrad",
     mapping: Map = None,
     cflag: Flags = None,
 ) -> None:
@@ -224,7 +227,7 @@ def repro(
     from .report.console import console
 
     options = (str(mapping) if mapping else None, tuple(cflag or ()))
-    subject = Subject(provider, *options, klass=klass) if provider else None
+    subject = Subject(provider, *options, semantics, klass) if provider else None
     raise typer.Exit(again(console(), case, provider, subject))
 
 

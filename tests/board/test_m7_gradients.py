@@ -155,6 +155,7 @@ def test_channels_apart(name, dtype):
     source, target = BUFFERS, BUFFERS + 0x4000
     for count, width, from_stride, to_stride, shift in (
         (5, 24, 40, 24, 1), (3, 32, 32, 96, 3), (7, 3, 9, 5, 2), (4, 1, 7, 1, 0), (1, 19, 19, 23, 1),
+        (5, 24, 40, 24, 0), (3, 32, 32, 96, 0), (9, 4, 72, 4, 4), (3, 46, 48, 64, 8), (2, 14, 16, 20, 0),
     ):  # fmt: skip
         size = np.dtype(dtype).itemsize
         at = shift if size == 1 else 4 * shift

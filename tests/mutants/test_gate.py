@@ -60,7 +60,8 @@ import gate
 begin, pack = "uint8_t bits = 0;", "return np.packbits("
 same = gate.Mutant("c", "mask.c", "nothing", ((begin, "uint8_t bits = 0U;"),))
 dead = gate.Mutant("c", "mask.c", "a crash", ((begin, "uint8_t bits = *(volatile uint8_t *)0;"),))
-hang = gate.Mutant("python", "ops/mask.py", "never ends", ((pack, "import time; time.sleep(1e6)\\n    return np.packbits("),))
+forever = "__import__('time').sleep(1e6); " + pack
+hang = gate.Mutant("python", "ops/mask.py", "never ends", ((pack, forever),))
 gate.SECONDS = 15.0
 verdicts = gate.run([same, dead, hang], 5, 2)
 print(sorted((m.what, said) for m, said in verdicts if m is not same), [*gate.survivors(verdicts)] == [same])

@@ -59,6 +59,25 @@ static float *weight(float *blocks, int32_t taps, int32_t width, int32_t n, int3
     return blocks + first * taps + k * wide + n % BLOCK;
 }
 
+/* The chain of one pixel of one channel, whose weights are w_tap apart. */
+static float chain(const gg_depthwise_conv2d_t *p, const float *g, const float *w, int32_t rows, int32_t columns,
+                   int32_t w_tap, float sum) {
+    const gg_window_t *const s = &p->window;
+    const int32_t w_column = s->stride_w * w_tap;
+    const int32_t w_row = s->stride_h * s->kernel_w * w_tap - columns * w_column;
+    const int32_t g_row = (s->out_w - columns) * p->channels;
+    for (int32_t i = rows; i > 0; --i) {
+        for (int32_t j = columns; j > 0; --j) {
+            sum = gg_fma(*g, *w, sum);
+            g -= p->channels;
+            w += w_column;
+        }
+        g -= g_row;
+        w += w_row;
+    }
+    return sum;
+}
+
 /* DW-S4 for channels first .. first + width - 1, whose weights are in blocks. */
 static void channels(const gg_depthwise_conv2d_t *p, const float *g, const float *dx0, float *dx, int32_t first,
                      int32_t width, const float *blocks) {
@@ -66,8 +85,7 @@ static void channels(const gg_depthwise_conv2d_t *p, const float *g, const float
     const int32_t taps = s->kernel_h * s->kernel_w;
     const int32_t whole = width / BLOCK;
     const int32_t left = width % BLOCK;
-    const int32_t w_step = s->stride_w * left;
-    const float *const rest = blocks + whole * BLOCK * (taps - 1); /* of channel n at rest + n, for the first tap */
+    const float *const rest = blocks + whole * BLOCK * taps;
     gg_m7_taps_t q = {.blocks = whole, .w_block = 4 * BLOCK * taps, .g_column = -4 * p->channels};
     q.w_column = 4 * BLOCK * s->stride_w;
     for (int32_t ih = 0; ih < s->in_h; ++ih) {
@@ -92,19 +110,9 @@ static void channels(const gg_depthwise_conv2d_t *p, const float *g, const float
                 gg_m7_taps(&q);
             }
             for (int32_t n = count > 0 ? whole * BLOCK : 0; n < width; ++n) {
-                const float *w_row = rest + tap * left + n;
-                const float *g_row = from + n;
                 float sum = start != NULL ? start[n] : 0.0F;
-                for (int32_t i = count > 0 ? rows.count : 0; i > 0; --i) {
-                    const float *at = w_row;
-                    const float *grad = g_row;
-                    for (int32_t j = count; j > 0; --j) {
-                        sum = gg_fma(*grad, *at, sum);
-                        grad -= p->channels;
-                        at += w_step;
-                    }
-                    g_row -= s->out_w * p->channels;
-                    w_row += s->stride_h * s->kernel_w * left;
+                if (count > 0) {
+                    sum = chain(p, from + n, rest + tap * left + n - whole * BLOCK, rows.count, count, left, sum);
                 }
                 dx[pixel + n] = sum;
             }

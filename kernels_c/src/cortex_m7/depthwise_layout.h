@@ -23,7 +23,8 @@ static inline gg_m7_depthwise_layout_t gg_m7_depthwise_layout(const gg_depthwise
     const int32_t k = s->kernel_h;
     gg_m7_depthwise_layout_t at = {0};
     const int32_t square = k == s->kernel_w && s->stride_h == s->stride_w && s->dilation_h == 1 && s->dilation_w == 1;
-    const int32_t near = s->pad_left < k && s->pad_top < k; /* each row and column of outputs meets the map */
+    /* Each row of outputs meets the map, and the first column does. */
+    const int32_t near = s->pad_left < k && s->pad_top < k && (s->out_h - 1) * s->stride_h - s->pad_top < s->in_h;
     if (square == 0 || near == 0 || (k != 3 && k != 5 && k != 7) || s->stride_h > 2 || p->channels < 4) {
         return at;
     }

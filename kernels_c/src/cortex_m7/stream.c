@@ -1,31 +1,73 @@
 #include "goldgrad/stream.h"
 
-/*
- * STREAM-M3.  Rows are a few words: copied as such, from and to any address, since LDR and STR need no alignment in
- * memory.
- */
-static void copy(int32_t count, int32_t bytes, int32_t from_row, const char *from, int32_t to_row, char *to) {
+/* So many words of each row by way of the FPU, which has registers to spare; rows and words are aligned. */
+#define STRIP(name, list)                                                                                              \
+    static void name(int32_t count, int32_t from_row, const char *from, int32_t to_row, char *to) {                    \
+        __asm__ volatile("1:\n"                                                                                        \
+                         "vldmia %[from], {" list "}\n"                                                                \
+                         "add %[from], %[from_row]\n"                                                                  \
+                         "subs %[count], #1\n"                                                                         \
+                         "vstmia %[to], {" list "}\n"                                                                  \
+                         "add %[to], %[to_row]\n"                                                                      \
+                         "bne 1b\n"                                                                                    \
+                         : [count] "+r"(count), [from] "+r"(from), [to] "+r"(to)                                       \
+                         : [from_row] "r"(from_row), [to_row] "r"(to_row)                                              \
+                         : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "cc", "memory");                            \
+    }
+
+STRIP(eight, "s0-s7")
+STRIP(four, "s0-s3")
+STRIP(two, "s0-s1")
+STRIP(one, "s0")
+
+/* Bytes of each row one by one, from any address. */
+static void bytes(int32_t count, int32_t width, int32_t from_row, const char *from, int32_t to_row, char *to) {
     for (int32_t i = 0; i < count; ++i) {
-        int32_t n = 0;
-        for (; n + 16 <= bytes; n += 16) {
-            uint32_t words[4];
-            for (int32_t j = 0; j < 4; ++j) {
-                __builtin_memcpy(&words[j], from + n + 4 * j, 4);
-            }
-            for (int32_t j = 0; j < 4; ++j) {
-                __builtin_memcpy(to + n + 4 * j, &words[j], 4);
-            }
-        }
-        for (; n + 4 <= bytes; n += 4) {
-            uint32_t word;
-            __builtin_memcpy(&word, from + n, 4);
-            __builtin_memcpy(to + n, &word, 4);
-        }
-        for (; n < bytes; ++n) {
+        for (int32_t n = 0; n < width; ++n) {
             to[n] = from[n];
         }
         from += from_row;
         to += to_row;
+    }
+}
+
+/* Words of each row, which LDR and STR move from and to any address. */
+static void words(int32_t count, int32_t width, int32_t from_row, const char *from, int32_t to_row, char *to) {
+    for (int32_t i = 0; i < count; ++i) {
+        for (int32_t n = 0; n < width; n += 4) {
+            uint32_t word;
+            __builtin_memcpy(&word, from + n, sizeof word);
+            __builtin_memcpy(to + n, &word, sizeof word);
+        }
+        from += from_row;
+        to += to_row;
+    }
+}
+
+/* STREAM-M3, for rows of bytes. */
+static void copy(int32_t count, int32_t width, int32_t from_row, const char *from, int32_t to_row, char *to) {
+    const uint32_t places = (uint32_t)(uintptr_t)from | (uint32_t)(uintptr_t)to | (uint32_t)from_row | (uint32_t)to_row;
+    const int32_t whole = width / 4 * 4;
+    int32_t n = 0;
+    if (places % 4 == 0) {
+        for (; n + 32 <= whole; n += 32) {
+            eight(count, from_row, from + n, to_row, to + n);
+        }
+        for (; n + 16 <= whole; n += 16) {
+            four(count, from_row, from + n, to_row, to + n);
+        }
+        if (n + 8 <= whole) {
+            two(count, from_row, from + n, to_row, to + n);
+            n += 8;
+        }
+        if (n + 4 <= whole) {
+            one(count, from_row, from + n, to_row, to + n);
+        }
+    } else if (whole > 0) {
+        words(count, whole, from_row, from, to_row, to);
+    }
+    if (whole < width) {
+        bytes(count, width - whole, from_row, from + whole, to_row, to + whole);
     }
 }
 

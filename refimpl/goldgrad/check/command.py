@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..conformance.case import Case
+from ..conformance.case import VARIANT, Case
 from ..conformance.compare import Mismatch
 from ..conformance.properties import PROPERTIES, verify
 from ..conformance.providers import NotProvided, Provider
 from ..errors import GoldgradError
+from ..profiles import functions_of as variants
 from ..report.files import as_json, check_outputs, write_files
 from .c_program import Vector, main_of
 from .costs import costs
@@ -46,7 +47,7 @@ def run(console: Console, wanted: Wanted) -> int:
     check_outputs(wanted.json, wanted.junit, wanted.html)
     check_choices(wanted.subject, wanted.profile)
     functions = functions_of(wanted.operators)
-    total = sum(len(properties_of(function, wanted.subject.klass)) for function in functions)
+    total = sum(len(properties_of(function, wanted.subject.klass, wanted.subject.semantics)) for function in functions)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(wanted.subject.provider, total=total)
@@ -120,6 +121,14 @@ def program_of(finding: Finding) -> str | None:
 def repro(console: Console, text: str, provider: str | None, subject: Subject | None = None) -> int:
     """Run a finding, or a pasted case, again; 1 if it still fails."""
     properties, case, subject = _asked(text, provider, subject)
+    token = VARIANT.set(variants(subject.semantics))
+    try:
+        return _again(console, properties, case, subject)
+    finally:
+        VARIANT.reset(token)
+
+
+def _again(console: Console, properties: Sequence[str], case: Case, subject: Subject) -> int:
     holds = True
     with _opened(subject) as opened:
         if not opened.provides(case.function):
@@ -155,7 +164,11 @@ def _asked(text: str, provider: str | None, given: Subject | None) -> tuple[list
     case = Case.parse(rest if word in PROPERTIES else text)
     case.types  # noqa: B018  (a case that breaks a constraint says so here)
     subject = given or Subject(provider or "c")
-    possible = [n for n in properties_of(case.function, subject.klass) if set(PROPERTIES[n].needs) <= set(case.extra)]
+    possible = [
+        n
+        for n in properties_of(case.function, subject.klass, subject.semantics)
+        if set(PROPERTIES[n].needs) <= set(case.extra)
+    ]
     return [word] if word in PROPERTIES else possible, case, subject
 
 

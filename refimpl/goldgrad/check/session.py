@@ -14,13 +14,16 @@ from pathlib import Path
 from time import monotonic
 
 from .._version import __version__
-from ..conformance.case import Case
+from ..conformance.case import VARIANT, Case
 from ..conformance.compare import Mismatch, rules_of
 from ..conformance.properties import PROPERTIES, verify
 from ..conformance.providers import NotProvided, Provider, lacking
 from ..conformance.search import explore, without
 from ..errors import GoldgradError, show
 from ..ops import FUNCTIONS
+from ..profiles import GOLDGRAD
+from ..profiles import PROFILES as SEMANTICS
+from ..profiles import functions_of as variants
 from .providers.isolated import Isolated
 from .providers.opening import open_provider
 from .results import FINDINGS, Finding, Report, Result, Status, Subject, keep
@@ -64,16 +67,19 @@ def functions_of(operators: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
-def properties_of(function: str, klass: str) -> list[str]:
-    """The properties that a class asks of a function."""
+def properties_of(function: str, klass: str, semantics: str = GOLDGRAD) -> list[str]:
+    """The properties that a class asks of a function; of a variant not what speaks of goldgrad's own function."""
     entry = FUNCTIONS[function]
-    return [p.name for p in PROPERTIES.values() if p.applies(entry) and p.asked(entry, klass)]
+    own = ("adjoint", "adjoint_bound", "sparse") if function in variants(semantics) else ()
+    return [p.name for p in PROPERTIES.values() if p.applies(entry) and p.asked(entry, klass) and p.name not in own]
 
 
 def check_choices(subject: Subject, profile: str) -> None:
     """Raise for a class or a profile that there is not."""
     if subject.klass not in CLASSES:
         raise GoldgradError(f"there is no class {show(subject.klass)}; use {' or '.join(CLASSES)}")
+    if variants(subject.semantics) and subject.klass != "exact":
+        raise GoldgradError(f"semantics {subject.semantics} are exact; leave --class {subject.klass} out")
     if profile not in PROFILES:
         raise GoldgradError(f"there is no profile {show(profile)}; use {', '.join(PROFILES)}")
 
@@ -93,6 +99,23 @@ def check(
     ``jobs`` is how many processes work side by side (0: as many as there are cores).  With ``resume`` what an
     interrupted check of the same subject has done is taken from ``folder``.
     """
+    token = VARIANT.set(variants(subject.semantics))
+    try:
+        return _check(subject, operators, profile, examples, jobs, told, resume, folder)
+    finally:
+        VARIANT.reset(token)
+
+
+def _check(
+    subject: Subject,
+    operators: Sequence[str],
+    profile: str,
+    examples: int | None,
+    jobs: int,
+    told: Told,
+    resume: bool,
+    folder: Path,
+) -> Report:
     start = monotonic()
     chosen = functions_of(operators)
     check_choices(subject, profile)
@@ -115,6 +138,7 @@ def check(
     if count > 1:
         _collect(_side_by_side(subject, provided, settings, done, count), found, told, journal, folder)
     report.results = [result for function in provided for result in found[function]]
+    _compare_semantics(report, settings)
     report.seconds = monotonic() - start
     journal.close()
     return report
@@ -153,6 +177,7 @@ _provider: Isolated | None = None
 
 def _open(subject: Subject, seconds: float) -> None:
     global _provider  # noqa: PLW0603  (one a process)
+    VARIANT.set(variants(subject.semantics))
     _provider = open_provider(subject.provider, seconds, **subject.options)
 
 
@@ -165,7 +190,7 @@ def _function(provider: Isolated, subject: Subject, function: str, settings: Pro
     """All properties of a function; once one hangs, the rest is skipped, and once one fails, others are shrunk less."""
     yield from _vectors(provider, subject, function)
     hangs, patience = False, settings.patience
-    for name in properties_of(function, subject.klass):
+    for name in properties_of(function, subject.klass, subject.semantics):
         rules = rules_of(function, PROPERTIES[name].letters)
         if (function, name) in done:
             yield done[function, name]
@@ -229,6 +254,26 @@ def check_files(subject: Subject, operators: Sequence[str], profile: str, told: 
     keep(report.findings, folder)
     report.seconds = monotonic() - start
     return report
+
+
+def _compare_semantics(report: Report, settings: Profile) -> None:
+    """Of other semantics, those that the functions with wrong bits have in every case that is tried."""
+    subject = report.subject
+    wrong = [finding for finding in report.findings if finding.broken == "bits" and "raised" not in finding.headline]
+    if not wrong or subject.klass != "exact":
+        return
+    shown = "; ".join([wrong[0].headline, *(" ".join(line.split()) for line in wrong[0].details)])
+    report.first_difference = f"first difference from {subject.semantics}: {wrong[0].function}, {shown}"
+    functions = list(dict.fromkeys(finding.function for finding in wrong))
+    with open_provider(subject.provider, settings.seconds, **subject.options) as provider:
+        for name in (GOLDGRAD, *SEMANTICS):
+            if name == subject.semantics or (name != GOLDGRAD and not set(functions) <= set(variants(name))):
+                continue
+            token = VARIANT.set(variants(name))
+            tried = [explore("bits", f, provider, settings.examples, settings.same, 0.0) for f in functions]
+            VARIANT.reset(token)
+            if all(each.found is None and each.cases for each in tried):
+                report.conforms_to.append(name)
 
 
 class Journal:

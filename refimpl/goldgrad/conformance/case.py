@@ -16,7 +16,8 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -29,6 +30,9 @@ from ..ops import FUNCTIONS, Function, Type
 
 LITERAL_RUNS = 64
 """Runs of equal elements up to which an array is written out."""
+
+VARIANT: ContextVar[Mapping[str, Callable[..., Any]]] = ContextVar("VARIANT", default={})  # noqa: B039
+"""Functions of another semantics in the place of the reference's (goldgrad.profiles)."""
 
 TYPED = re.compile(r"(\w+)\[([\d,]*)\]:(z:)?(.*)")
 
@@ -60,7 +64,12 @@ class Case:
 
     def reference(self) -> tuple[Array, ...]:
         """The results that the reference gives; the case's own arrays stay as they are."""
-        return self.entry(*(None if a is None else a.copy() for a in self.arrays), **self.attributes)
+        arrays = [None if a is None else a.copy() for a in self.arrays]
+        variant = VARIANT.get().get(self.function)
+        if variant is None:
+            return self.entry(*arrays, **self.attributes)
+        results = variant(*arrays, **self.attributes)
+        return results if isinstance(results, tuple) else (results,)
 
     def having(self, **operands: Array | None) -> Case:
         """The same case with other operands."""

@@ -97,4 +97,11 @@ def verdict(report: Report) -> list[str]:
         lines.append(
             f"[red]{escape(subject.provider)} does not conform[/red]: {wrong} of {functions} functions fail ({cases})"
         )
+    if report.conforms_to:
+        lines.append(
+            f"[yellow]{' and '.join(report.conforms_to)}[/yellow]: that is what the functions with other bits compute, "
+            f"not {subject.semantics}"
+        )
+    if report.first_difference:
+        lines.append(escape(report.first_difference))
     return lines

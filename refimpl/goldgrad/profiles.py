@@ -1,0 +1,169 @@
+"""Semantics of others, as named variants of goldgrad's functions (specs/profiles.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import GoldgradError, require, show
+from .numerics import F32, F64, I8, I32, I64, INT32_MAX, INT32_MIN, Array, clamp, float32, mul32, quiet, sub32
+from .ops import conv2d, depthwise_conv2d, fully_connected, softmax_cross_entropy
+from .ops._split_weight import merge
+from .ops._weight_slice import put, scale_axis, select
+from .ops.mask import pack
+from .rules import rule
+
+Run = Callable[..., Any]
+Rescale = Callable[[F64, F32], I64]
+"""Accumulators, channels last, and one multiplier a channel, to integers at the output's scale."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named variant: the functions that differ from goldgrad's."""
+
+    name: str
+    about: str
+    functions: Mapping[str, Run]
+
+
+@quiet
+def truncated(x: F32) -> I64:
+    """The integer toward zero, saturated to int32; NaN gives 0: what VCVT.S32.F32 does."""
+    return np.nan_to_num(np.clip(np.trunc(x).astype(np.float64), INT32_MIN, INT32_MAX), nan=0.0).astype(np.int64)
+
+
+@rule("PROF-S1")
+def _truncating(acc: F64, m: F32) -> I64:
+    return truncated(mul32(float32(acc), m))
+
+
+@rule("PROF-S6", "PROF-C1")
+def fixed_point(acc: F64, m: F32) -> tuple[I64, I64, I64]:
+    """Accumulators, multipliers M below 2^31, and exponents e."""
+    fraction, exponent = np.frexp(m.astype(np.float64))
+    factor, e = (fraction * 2.0**31).astype(np.int64), exponent.astype(np.int64)
+    factor, e = np.where(e < -31, 0, factor), np.where(e < -31, 0, e)
+    require(bool((e <= 30).all()), "PROF-C1", f"a multiplier has the exponent {e.max()}", "give one below 2^30")
+    whole = acc.astype(np.int64)
+    shifted = np.abs(acc) * 2.0 ** np.maximum(e, 0)
+    require(
+        bool((shifted <= INT32_MAX).all()),
+        "PROF-C1",
+        "an accumulator times a power of two leaves int32",
+        "give smaller multipliers",
+    )
+    return whole, factor, e
+
+
+@rule("PROF-S7")
+def _double_rounding(acc: F64, m: F32) -> I64:
+    whole, factor, e = fixed_point(acc, m)
+    high = ((whole << np.maximum(e, 0)) * factor + (1 << 30)) >> 31
+    right = np.maximum(-e, 0)
+    half_away = (high >> right) + ((high & ((1 << right) - 1)) > (((1 << right) - 1) >> 1) + (high < 0))
+    result: I64 = half_away
+    return result
+
+
+@rule("PROF-S8")
+def _single_rounding(acc: F64, m: F32) -> I64:
+    whole, factor, e = fixed_point(acc, m)
+    result: I64 = ((whole * factor >> (30 - e)) + 1) >> 1
+    return result
+
+
+def _forward(accumulate: Callable[..., F64], rescale: Rescale) -> Run:
+    """The forward function of a layer with another last step."""
+
+    def forward(
+        x: I8,
+        w: I8,
+        b: I32,
+        m: F32,
+        trained: I8 | None = None,
+        channels: I32 | None = None,
+        *,
+        x_zero: int,
+        y_zero: int,
+        lo: int = -128,
+        hi: int = 127,
+        **geometry: Any,
+    ) -> tuple[I8, Array]:
+        acc = accumulate(x, merge(w, trained, channels), b, x_zero=x_zero, **geometry)
+        y, mask = clamp(rescale(acc, m) + y_zero, lo, hi)
+        return y, pack(mask)
+
+    return forward
+
+
+def _layers(rescale: Rescale) -> dict[str, Run]:
+    modules = {"conv2d": conv2d, "depthwise_conv2d": depthwise_conv2d, "fully_connected": fully_connected}
+    return {f"{name}.forward": _forward(module.accumulate, rescale) for name, module in modules.items()}
+
+
+@rule("PROF-S2")
+def _raw(vjp_w: Run) -> Run:
+    def from_raw_codes(*arrays: Any, x_zero: int, **geometry: Any) -> Any:
+        return vjp_w(*arrays, x_zero=0, **geometry)
+
+    return from_raw_codes
+
+
+@rule("PROF-S3")
+def _wrapping_weight(w: I8, dw: F32, q: F32, lr: F32, channels: I32 | None = None) -> I8:
+    if scale_axis(w.shape) == 0:
+        q = q.reshape(-1, *[1] * (w.ndim - 1))
+    elif channels is not None:
+        q = q[channels]
+    v = truncated(sub32(float32(select(w, channels)), mul32(mul32(dw, q), lr)))
+    return put(w, v.astype(np.int8), channels)
+
+
+@rule("PROF-S4")
+def _wrapping_bias(b: I32, db: F32, q: F32, limit: I32, lr: F32) -> I32:
+    return (b - truncated(mul32(mul32(db, q), lr))).astype(np.int32)
+
+
+@rule("PROF-S5")
+def _codes_as_logits(loss: Run) -> Run:
+    def without_scale(q: I8, target: Array, s: F32) -> Any:
+        return loss(q, target, np.ones(1, np.float32))
+
+    return without_scale
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "tte",
+            "the C kernels of the Tiny Training Engine",
+            {
+                **_layers(_truncating),
+                "conv2d.vjp_w": _raw(conv2d.vjp_w),
+                "depthwise_conv2d.vjp_w": _raw(depthwise_conv2d.vjp_w),
+                "fully_connected.vjp_w": _raw(fully_connected.vjp_w),
+                "sgd_update_weight.update": _wrapping_weight,
+                "sgd_update_bias.update": _wrapping_bias,
+                "softmax_cross_entropy.forward": _codes_as_logits(softmax_cross_entropy.forward),
+                "softmax_cross_entropy.from_probabilities": _codes_as_logits(softmax_cross_entropy.from_probabilities),
+            },
+        ),
+        Profile("tflite-double-rounding", "TFLite's fixed point, two roundings", _layers(_double_rounding)),
+        Profile("tflite-single-rounding", "TFLite's fixed point, one rounding", _layers(_single_rounding)),
+    )
+}
+GOLDGRAD = "goldgrad"
+
+
+def functions_of(name: str) -> Mapping[str, Run]:
+    """The functions of a profile that differ from goldgrad's; none for goldgrad itself."""
+    if name == GOLDGRAD:
+        return {}
+    if name not in PROFILES:
+        raise GoldgradError(f"there are no semantics {show(name)}; use {GOLDGRAD}, {', '.join(PROFILES)}")
+    return PROFILES[name].functions

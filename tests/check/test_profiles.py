@@ -1,0 +1,190 @@
+"""Other semantics against exact fractions, and what a kernel that follows one of them is told (specs/profiles.md)."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goldgrad import GoldgradError, ops
+from goldgrad.check.reports.terminal import verdict
+from goldgrad.check.results import Subject
+from goldgrad.check.session import check
+from goldgrad.conformance import Case
+from goldgrad.errors import ConstraintError
+from goldgrad.profiles import PROFILES, functions_of
+
+mark = pytest.mark
+HERE = Path(__file__).parent / "kernels"
+RANDOM = np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def layer(profile: str, acc: list[int], m: np.ndarray, zero: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and flags for given accumulators: each is a bias, and the input is its zero point."""
+    x, w = np.full((1, 1), 3, np.int8), np.ones((len(acc), 1), np.int8)
+    run = functions_of(profile)["fully_connected.forward"]
+    y, mask = run(x, w, np.array(acc, np.int32), m, x_zero=3, y_zero=zero, lo=-100, hi=90)
+    return y[0], np.unpackbits(mask[0], count=len(acc), bitorder="little").astype(bool)
+
+
+def accumulators(count: int = 400) -> tuple[list[int], np.ndarray]:
+    """Many beside a half of their code, some anywhere."""
+    m = np.float32(2.0) ** RANDOM.uniform(-20, -1, count).astype(np.float32)
+    codes = RANDOM.integers(-130, 130, count) + 0.5
+    near = np.rint(codes / m.astype(np.float64)) + RANDOM.integers(-2, 3, count)
+    return [int(a) for a in near], m.astype(np.float32)
+
+
+def half_up(x: Fraction) -> int:
+    return math.floor(x + Fraction(1, 2))
+
+
+def half_away(x: Fraction) -> int:
+    return int(math.copysign(1, x)) * math.floor(abs(x) + Fraction(1, 2))
+
+
+def exact_double(acc: int, m: np.float32) -> int:
+    f, e = math.frexp(float(m))
+    high = half_up(Fraction(acc) * 2 ** max(e, 0) * int(f * 2**31) / 2**31)
+    return half_away(Fraction(high, 2 ** max(-e, 0)))
+
+
+def exact_single(acc: int, m: np.float32) -> int:
+    return half_up(Fraction(acc) * Fraction(float(m)))
+
+
+def exact_truncated(acc: int, m: np.float32) -> int:
+    return int(np.float32(acc) * m)
+
+
+@pytest.mark.parametrize(
+    ("profile", "exact"),
+    [
+        pytest.param("tte", exact_truncated, marks=mark.rules("PROF-S1")),
+        pytest.param("tflite-double-rounding", exact_double, marks=mark.rules("PROF-S6", "PROF-S7")),
+        pytest.param("tflite-single-rounding", exact_single, marks=mark.rules("PROF-S6", "PROF-S8")),
+    ],
+)
+def test_a_layers_last_step(profile, exact):
+    acc, m = accumulators()
+    y, flags = layer(profile, acc, m, zero=-5)
+    wanted = [exact(a, each) - 5 for a, each in zip(acc, m, strict=True)]
+    assert y.tolist() == [min(max(code, -100), 90) for code in wanted]
+    assert flags.tolist() == [-100 <= code <= 90 for code in wanted]
+
+
+def test_the_profiles_differ_from_each_other_and_from_goldgrad():
+    acc, m = accumulators()
+    plain = ops.fully_connected.forward(
+        np.full((1, 1), 3, np.int8),
+        np.ones((len(acc), 1), np.int8),
+        np.array(acc, np.int32),
+        m,
+        x_zero=3,
+        y_zero=0,
+        lo=-100,
+        hi=90,
+    )[0][0]
+    found = {plain.tobytes(), *(layer(profile, acc, m)[0].tobytes() for profile in PROFILES)}
+    assert len(found) == 4
+
+
+@mark.rules("PROF-C1")
+@pytest.mark.parametrize(("acc", "m"), [(2**30, 8.0), (1, 2.0**31)])
+def test_where_fixed_point_is_not_defined(acc, m):
+    with pytest.raises(ConstraintError, match="PROF-C1"):
+        layer("tflite-double-rounding", [acc], np.array([m], np.float32))
+
+
+def test_a_multiplier_that_is_too_small_gives_the_zero_point():
+    assert layer("tflite-double-rounding", [2**30], np.array([2.0**-40], np.float32), 7)[0].tolist() == [7]
+
+
+@mark.rules("PROF-S2")
+def test_the_gradient_of_a_weight_is_of_raw_codes():
+    g, x = np.array([[2.0]], np.float32), np.array([[5]], np.int8)
+    assert functions_of("tte")["fully_connected.vjp_w"](g, x, x_zero=3).tolist() == [[10.0]]
+
+
+@mark.rules("PROF-S3")
+@pytest.mark.parametrize(
+    ("w", "change", "code"), [(126, -3.0, -127), (-127, 3.0, 126), (5, 1.9, 3), (-5, -1.9, -3), (0, 0.9, 0)]
+)
+def test_weights_truncate_and_wrap(w, change, code):
+    one = np.ones(1, np.float32)
+    update = functions_of("tte")["sgd_update_weight.update"]
+    assert update(np.array([[w]], np.int8), np.array([[change]], np.float32), one, one).tolist() == [[code]]
+    hwc = update(
+        np.full((1, 1, 2), w, np.int8),
+        np.full((1, 1, 1), change, np.float32),
+        np.ones(2, np.float32),
+        one,
+        np.array([1], np.int32),
+    )
+    assert hwc.tolist() == [[[w, code]]]
+
+
+@mark.rules("PROF-S4")
+@pytest.mark.parametrize(("b", "change", "after"), [(10, 1.9, 9), (10, -1.9, 11), (2**31 - 1, -1.0, -(2**31))])
+def test_biases_truncate_and_wrap(b, change, after):
+    one = np.ones(1, np.float32)
+    update = functions_of("tte")["sgd_update_bias.update"]
+    limit = np.array([5], np.int32)
+    assert update(np.array([b], np.int32), np.array([change], np.float32), one, limit, one).tolist() == [after]
+
+
+@mark.rules("PROF-S5")
+def test_codes_are_logits():
+    q, target, s = np.array([[1, 5, 3]], np.int8), np.array([0], np.int32), np.array([0.25], np.float32)
+    loss, dq = functions_of("tte")["softmax_cross_entropy.forward"](q, target, s)
+    e = np.exp(np.array([-4.0, 0.0, -2.0]))
+    assert np.allclose(loss, np.log(e.sum()) + 4, rtol=1e-6)
+    assert np.allclose(dq, e / e.sum() - [1, 0, 0], rtol=1e-6)
+
+
+def test_semantics_that_there_are_not():
+    with pytest.raises(GoldgradError, match="there are no semantics 'tflite'"):
+        functions_of("tflite")
+
+
+# What a kernel is told
+
+
+@pytest.mark.parametrize(
+    ("rounding", "name"),
+    [("DOUBLE", "tflite-double-rounding"), ("SINGLE", "tflite-single-rounding"), ("TRUNCATE", "tte")],
+)
+def test_a_kernel_of_another_semantics_is_told_which(rounding, name):
+    subject = Subject(f"c:{HERE / 'rescale.c'}", flags=(f"-DROUNDING={rounding}",))
+    report = check(subject, ["fully_connected.forward"], jobs=1, examples=20)
+    assert not report.conforms
+    assert report.conforms_to == [name]
+    text = "\n".join(verdict(report))
+    assert f"{name}[/yellow]: that is what the functions with other bits compute, not goldgrad" in text
+    assert "first difference from goldgrad: fully_connected.forward, not the reference's bits; " in text
+    own = Subject(subject.provider, flags=subject.flags, semantics=name)
+    again = check(own, ["fully_connected.forward"], jobs=1, examples=20)
+    assert again.conforms, [str(finding.headline) for finding in again.findings]
+    assert "adjoint" not in {result.property for result in again.results}
+
+
+def test_a_kernel_of_no_known_semantics_is_told_nothing():
+    report = check(
+        Subject(f"c:{HERE / 'rescale.c'}", flags=("-DROUNDING=UP",)), ["fully_connected.forward"], jobs=1, examples=40
+    )
+    assert report.findings
+    assert report.conforms_to == []
+
+
+def test_goldgrad_itself_is_told_from_a_variant():
+    report = check(Subject("c", semantics="tte"), ["sgd_update_bias"], jobs=1, examples=20)
+    assert report.conforms_to == ["goldgrad"]
+    assert Case.parse(report.findings[0].case)
