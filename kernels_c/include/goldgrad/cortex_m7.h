@@ -9,8 +9,10 @@
 
 #include "goldgrad/conv2d.h"
 #include "goldgrad/depthwise_conv2d.h"
+#include "goldgrad/fully_connected.h"
 
 int32_t gg_m7_conv2d_forward_scratch_bytes(const gg_conv2d_t *p);
+int32_t gg_m7_fully_connected_forward_scratch_bytes(const gg_fully_connected_t *p);
 int32_t gg_m7_depthwise_conv2d_forward_scratch_bytes(const gg_depthwise_conv2d_t *p);
 int32_t gg_m7_conv2d_vjp_x_scratch_bytes(const gg_conv2d_t *p);
 int32_t gg_m7_conv2d_vjp_w_scratch_bytes(const gg_conv2d_t *p);

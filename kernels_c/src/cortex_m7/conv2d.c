@@ -132,8 +132,8 @@ static void put_trained(const gg_plan_t *t, const int8_t *trained, const int32_t
     }
     for (int32_t tap = 0; tap < t->at.taps; tap += t->p->in_c) {
         for (int32_t j = 0; j < kept; ++j) {
-            const int32_t k = tap + channels[j];
-            int16_t *const pair = t->rows + ((k & ~3) + (k & 1) * 2) * 4 + (k >> 1 & 1);
+            const uint32_t k = (uint32_t)(tap + channels[j]);
+            int16_t *const pair = t->rows + ((k & ~3U) + (k & 1U) * 2U) * 4U + (k >> 1U & 1U);
             pair[0] = *from[0]++;
             pair[2] = *from[1]++;
             pair[4] = *from[2]++;

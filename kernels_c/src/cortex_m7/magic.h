@@ -13,7 +13,8 @@
 
 /* 1.5 * 2^23, where neighbouring floats are neighbouring integers, and the even part of the zero point + 128. */
 static inline float gg_m7_magic(int32_t y_zero) {
-    return 12582912.0F + (float)((y_zero + 128) / 2 * 2);
+    const int32_t even = (y_zero + 128) / 2 * 2;
+    return 12582912.0F + (float)even;
 }
 
 /* The largest |sum| of count products without bias: weights are within 127 (CONV-C4, DW-C4), pixels int8. */

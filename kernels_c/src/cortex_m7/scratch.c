@@ -4,9 +4,16 @@
 #include "chains_f32.h"
 #include "conv2d_layout.h"
 #include "depthwise_layout.h"
+#include "fully_connected_layout.h"
 
 int32_t gg_m7_conv2d_forward_scratch_bytes(const gg_conv2d_t *p) {
     return gg_m7_conv2d_layout(p).bytes;
+}
+
+/* A convolution of one pixel. */
+int32_t gg_m7_fully_connected_forward_scratch_bytes(const gg_fully_connected_t *p) {
+    const gg_conv2d_t conv = gg_m7_fully_connected_as_conv2d(p);
+    return gg_m7_conv2d_layout(&conv).bytes;
 }
 
 int32_t gg_m7_depthwise_conv2d_forward_scratch_bytes(const gg_depthwise_conv2d_t *p) {
