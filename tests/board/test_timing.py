@@ -18,7 +18,7 @@ import tiny_model
 from board_program import any_compiler, each_compiler, folder, program, samples
 from goldgrad.board.board import Board
 from goldgrad.board.elf import Elf
-from goldgrad.board.emulators import EDGES, MEMORY, backend, watching
+from goldgrad.board.emulators import EDGES, MEMORY, backend, can_watch, watching
 from goldgrad.board.emulators._edges import ACCESS, EVENT, FREE, NONE, PREDICTOR, MemoryState, WatchInPython, ending_of
 from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
@@ -563,7 +563,7 @@ def test_memory_that_cannot_be_had():
         assert text in str(result.exception)
     assert isinstance(cli("run", "digits", "--cycles").exception, GoldgradError)
     with pytest.raises(BoardError, match="renode cannot count memory for the timing model; use --emulator qemu"):
-        backend("renode")._check_watch(object.__new__(backend("renode")), MEMORY)
+        can_watch(backend("renode"), MEMORY)
 
 
 # --- against hardware ----------------------------------------------------------------------------------------------
