@@ -133,11 +133,11 @@ def test_projected_board_counts_as_the_real_one(tmp_path):
     assert on_board.disagreements(runs) == []
 
 
-@mark.rules("MEAS-S8")
+@mark.rules("MEAS-S8", "TIM-S8")
 def test_command(tmp_path):
-    """Digits, a few steps, on the default emulator: tables, verdict, pictures, JSON, C and ELF."""
+    """Digits, a few steps, on the default emulator: tables, verdict, pictures, JSON, C and ELF; and cycles."""
     out, keep, picture = tmp_path / "run.json", tmp_path / "kept", tmp_path / "board.png"
-    command = ("run", "digits", "--board", "stm32f746", "--steps", 3)
+    command = ("run", "digits", "--board", "stm32f746", "--steps", 3, "--cycles")
     result = cli(*command, "--json", out, "--keep", keep, "--picture", picture)
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
@@ -154,7 +154,10 @@ def test_command(tmp_path):
     assert found["steps"] == len(found["loss"]) == 3
     assert "-mcpu" in " ".join(found["flags"])
     assert {file.suffix for file in keep.iterdir() if file.is_file()} >= {".c", ".elf"}
-    for file in (picture, tmp_path / "board-memory.png"):
+    assert "cycles of a step by the timing model" in text
+    assert found["cycles"]["memory"] == "dtcm"
+    assert found["instructions"] / 2 < found["cycles"]["total"] < 2 * found["instructions"]
+    for file in (picture, tmp_path / "board-memory.png", tmp_path / "board-cycles.png"):
         assert file.read_bytes().startswith(b"\x89PNG")
 
 

@@ -18,7 +18,7 @@ import tiny_model
 from board_program import any_compiler, each_compiler, folder, program, samples
 from goldgrad.board.board import Board
 from goldgrad.board.elf import Elf
-from goldgrad.board.emulators import EDGES, MEMORY, backend, watching
+from goldgrad.board.emulators import EDGES, MEMORY, backend, can_watch, watching
 from goldgrad.board.emulators._edges import ACCESS, EVENT, FREE, NONE, PREDICTOR, MemoryState, WatchInPython, ending_of
 from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
@@ -550,17 +550,6 @@ def test_run_gives_cycles_by_operator(tmp_path):
     assert "cycles" not in on_board.document(session, made, [on_board.BoardRun(**{**vars(run), "estimate": None})])
 
 
-@mark.rules("TIM-S8", "TIM-C1")
-def test_run_shows_cycles(tmp_path):
-    document, picture = tmp_path / "run.json", tmp_path / "run.png"
-    command = ("run", "digits", "--board", "stm32f746", "--steps", 1, "--picture", picture, "--json", document)
-    result = cli(*command, "--cycles")
-    assert result.exit_code == 0, result.output
-    assert "cycles of a step by the timing model" in " ".join(result.output.split())
-    assert (tmp_path / "run-cycles.png").stat().st_size > 10_000
-    assert json.loads(document.read_text())["cycles"]["memory"] == "dtcm"
-
-
 @mark.rules("TIM-C1")
 def test_memory_that_cannot_be_had():
     command = ("run", "digits", "--board", "stm32f746", "--steps", 1)
@@ -574,7 +563,7 @@ def test_memory_that_cannot_be_had():
         assert text in str(result.exception)
     assert isinstance(cli("run", "digits", "--cycles").exception, GoldgradError)
     with pytest.raises(BoardError, match="renode cannot count memory for the timing model; use --emulator qemu"):
-        backend("renode")._check_watch(object.__new__(backend("renode")), MEMORY)
+        can_watch(backend("renode"), MEMORY)
 
 
 # --- against hardware ----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .. import schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
-from ..board.emulators import BACKENDS, backend, find_emulator, present, watching
+from ..board.emulators import BACKENDS, backend, can_watch, find_emulator, present, watching
 from ..board.errors import EmulatorMissing
 from ..board.measure import Measurement, measurement
 from ..board.program import BETWEEN
@@ -149,12 +149,15 @@ def chosen_emulators(name: str | None, memory: str | None = None) -> list[str]:
         if not found:
             raise EmulatorMissing(f"no emulator is here; pip install 'goldgrad[board]' brings {next(iter(BACKENDS))}")
         return found
-    return [find_emulator(name).name]
+    found_one = find_emulator(name)
+    if memory is not None:
+        can_watch(found_one, watched(memory))
+    return [found_one.name]
 
 
-def watches(name: str, memory: str | None, asked: str | None = None) -> bool:
-    """Whether an emulator can count what cycles take, or must because it is the one that was ``asked`` for."""
-    return memory is not None and (name == asked or watched(memory) in backend(name).watches)
+def watches(name: str, memory: str | None) -> bool:
+    """Whether an emulator can count what the cycles that are wanted take."""
+    return memory is not None and watched(memory) in backend(name).watches
 
 
 def feeds(session: Session, sample: Mapping[str, Array], rate: float) -> dict[str, Array]:

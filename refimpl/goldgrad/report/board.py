@@ -73,7 +73,7 @@ def run(console: Console, wanted: Wanted) -> int:
         session = _session(wanted)
         before = _accuracy(wanted, session)
         with progress(console, f"{wanted.model} on {name}", steps) as step:
-            memory = wanted.memory if on_board.watches(name, wanted.memory, wanted.emulator) else None
+            memory = wanted.memory if on_board.watches(name, wanted.memory) else None
             samples = on_board.samples(wanted.model, session, steps)
             try:
                 runs.append(on_board.train(session, made, samples, wanted.rate, name, step, memory))

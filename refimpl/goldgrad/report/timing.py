@@ -14,6 +14,7 @@ from ..board.errors import BoardError
 from ..board.timing import mca
 from ..board.timing.table import PARTS, Table, load
 from ..board.timing.validate import USES, Outcome, Summary, Validation, band, data, summary
+from ..errors import GoldgradError
 from .files import check_outputs, write_files, write_json
 
 GOAL_MEDIAN, GOAL_WORST = 5.0, 12.0
@@ -23,14 +24,16 @@ PIPELINE = tuple(part for part in PARTS if part not in ("unaligned access", "ban
 
 
 def run(console: Console, folder: Path, markdown: Path | None, document: Path | None) -> int:
-    """Put the model beside what ``folder`` has; 1 if nothing of it could be run."""
+    """Put the model beside what ``folder`` has; an error if that is nothing."""
     check_outputs(markdown, document)
     table, validation = load(), Validation(folder)
     outcomes = validation.outcomes(table)
-    without = {part: validation.outcomes(table.without(part)) for part in PIPELINE}
     done = [outcome for outcome in outcomes if outcome.predicted is not None]
     for outcome in outcomes:
         console.print(_line(outcome), markup=False)
+    if not done:
+        raise GoldgradError(f"{folder} has none of the ELFs that validation.toml tells of; build some of them there")
+    without = {part: validation.outcomes(table.without(part)) for part in PIPELINE}
     for name, found in summaries(outcomes).items():
         if found:
             console.print(f"{name}: {_said(found)}")
@@ -57,7 +60,7 @@ def run(console: Console, folder: Path, markdown: Path | None, document: Path | 
                 "worth": worth(outcomes, without),
             },
         )
-    return 0 if done else 1
+    return 0
 
 
 def _line(outcome: Outcome) -> str:

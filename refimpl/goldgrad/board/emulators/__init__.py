@@ -114,12 +114,6 @@ class Emulator(ABC):
         """Give what was watched since the last time (TIM-S5)."""
         raise BoardError(f"{self.name} counts no edges; use {' or '.join(watching(EDGES))}")
 
-    @rule("TIM-C1")
-    def _check_watch(self, watch: str | None) -> None:
-        if watch is not None and watch not in self.watches:
-            others = " or ".join(watching(watch))
-            raise BoardError(f"{self.name} cannot count {watch} for the timing model; use --emulator {others}")
-
     @property
     def text(self) -> str:
         """What the UART said so far; empty where the emulated machine has no such UART."""
@@ -135,6 +129,14 @@ class Emulator(ABC):
 def watching(what: str) -> list[str]:
     """The names of those that can count ``what`` for the timing model, here or not."""
     return [name for name in BACKENDS if what in backend(name).watches]
+
+
+@rule("TIM-C1")
+def can_watch(emulator: type[Emulator], what: str | None) -> None:
+    """Raise if an emulator cannot count ``what`` for the timing model; the error names those that can."""
+    if what is not None and what not in emulator.watches:
+        others = " or ".join(watching(what))
+        raise BoardError(f"{emulator.name} cannot count {what} for the timing model; use --emulator {others}")
 
 
 def backend(name: str) -> type[Emulator]:

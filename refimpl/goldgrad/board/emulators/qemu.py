@@ -24,7 +24,7 @@ from ..memory_map import FLASH, FLASH_AXI
 from ..native import native_library
 from ..program import FIRMWARE
 from ..timing.edges import Trace
-from . import EDGES, MEMORY, Emulator, Run, Stop
+from . import EDGES, MEMORY, Emulator, Run, Stop, can_watch
 from ._edges import WatchInFile
 from ._gdb import Remote
 
@@ -61,7 +61,7 @@ class Qemu(Emulator):
 
     def __init__(self, elf: Elf, watch: str | None = None) -> None:
         """Start QEMU, stopped at reset."""
-        self._check_watch(watch)
+        can_watch(type(self), watch)
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-qemu-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._regions = elf.word(elf.symbol("gg_program").address + 20)

@@ -31,7 +31,7 @@ from ..errors import EmulatorDied
 from ..memory_map import BELOW_STACK, FLASH
 from ..program import FIRMWARE
 from ..timing.edges import Trace
-from . import EDGES, Emulator, Fault, Run, Stop
+from . import EDGES, Emulator, Fault, Run, Stop, can_watch
 from ._blocks import count_instructions
 from ._edges import CHUNK, WatchInPython
 
@@ -79,7 +79,7 @@ class Renode(Emulator):
 
     def __init__(self, elf: Elf, watch: str | None = None) -> None:
         """Start Renode and wait until it has loaded the platform and ``elf``."""
-        self._check_watch(watch)
+        can_watch(type(self), watch)
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-renode-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: io.BufferedRWPair | None = None

@@ -28,7 +28,7 @@ from ..memory_map import BELOW_STACK, FLASH, FLASH_AXI, PERIPHERALS, RAM, SYSTEM
 from ..native import native_library
 from ..program import FIRMWARE
 from ..timing.edges import Trace
-from . import EDGES, Emulator, Fault, Run, Stop
+from . import EDGES, Emulator, Fault, Run, Stop, can_watch
 from ._blocks import count_instructions
 from ._edges import CHUNK, WatchInC, WatchInPython, WatchState
 
@@ -63,7 +63,7 @@ class Unicorn(Emulator):
     @rule("BOARD-C2")
     def __init__(self, elf: Elf, watch: str | None = None, native: bool = True) -> None:
         """Map memory with its rights; ``native`` False counts in Python although C could."""
-        self._check_watch(watch)
+        can_watch(type(self), watch)
         from unicorn import Uc, unicorn_const
         from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_SP, UC_CPU_ARM_CORTEX_M7
 
