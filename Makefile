@@ -14,6 +14,7 @@ C_FILES := $(sort $(shell find kernels_c -name '*.[ch]'))
 M7_FILES := $(sort $(wildcard kernels_c/src/cortex_m7/*.c))
 M7_TARGET := --target=thumbv7em-none-eabihf -mcpu=cortex-m7
 FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch] examples/*/*.c))
+WORKFLOWS := $(sort $(wildcard .github/workflows/*.yml examples/*/.github/workflows/*.yml))
 OBSERVERS := $(sort $(wildcard refimpl/goldgrad/board/emulators/*.[ch]))
 
 # What the installed package is made of: the rest of refimpl/ is used where it lies. Folders tell of deleted files.
@@ -50,6 +51,8 @@ lint: $(DONE)/lint ## style, types and common faults of Python and C, and a stri
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(FIRMWARE) $(OBSERVERS)
 	@$(BIN)/clang-tidy --quiet $(filter-out $(M7_FILES),$(filter %.c,$(C_FILES))) -- -std=c11 -ffreestanding -Ikernels_c/include
 	@$(BIN)/clang-tidy --quiet $(M7_FILES) -- -std=c11 -ffreestanding $(M7_TARGET) -Ikernels_c/include

@@ -17,11 +17,13 @@ from Antmicro.Renode.Logging import Logger, LogLevel
 from Antmicro.Renode.Peripherals.Bus import Access, SysbusAccessWidth
 from Antmicro.Renode.Peripherals.CPU import ExternalMmuPosition, ExternalMmuResult, HaltReason
 from Antmicro.Renode.Peripherals.Miscellaneous import ExternalMmuBase
-from System.IO import FileAccess, FileMode, FileShare, FileStream
+from System.IO import BinaryWriter, FileAccess, FileMode, FileShare, FileStream
 from System.Net.Sockets import TcpClient
 from System.Threading import AutoResetEvent
 
 FIRMWARE = -2
+MARK = System.UInt64.MaxValue
+"""Stands for a region among the addresses of blocks."""
 LR = 14
 REGION = 28
 """Where the mailbox keeps it; gg_mark writes it there (firmware/observe.c)."""
@@ -52,7 +54,7 @@ class Watch(object):
         self.is_held = self.is_pausing = self.is_dead = False
         self.faulted = None
         self.text = []
-        self.told = None
+        self.told = self.blocks = None
         self.mark, self.pending = self.bus.GetSymbolAddress("gg_mark"), None
         region = self.bus.GetSymbolAddress("gg_mailbox") + REGION
         self.bus.AddWatchpointHook(region, SysbusAccessWidth.DoubleWord, Access.Write, self.on_store)
@@ -82,8 +84,17 @@ class Watch(object):
             self.counted += self.mark_instructions
             self.region = self.pending - (1 << 32) if self.pending >> 31 else self.pending
             self.pending = None
+            if self.blocks:
+                self.blocks.Write(MARK)
+                self.blocks.Write(System.Int32(self.region))
             if self.told:
                 self.tell()
+
+    def note_blocks(self, file):
+        """Write every block that is begun into a file: its address and instructions, and regions between (TIM-S5)."""
+        self.blocks = BinaryWriter(file)
+        address, count = self.blocks.Write, self.blocks.Write
+        self.cpu.SetHookAtBlockBegin(lambda pc, size: (address(pc), count(size)))
 
     def tell(self):
         """Write the region into a file, which stays when Renode is no more."""
@@ -209,6 +220,13 @@ def mc_gg_serve(port):
             file = System.Text.Encoding.UTF8.GetString(read_exactly(stream, int(numbers[0])))
             watch.told = FileStream(file, FileMode.Create, FileAccess.Write, FileShare.ReadWrite)
             watch.tell()
+            send(stream, "\n")
+        elif command == "blocks":
+            file = System.Text.Encoding.UTF8.GetString(read_exactly(stream, int(numbers[0])))
+            watch.note_blocks(FileStream(file, FileMode.Create, FileAccess.Write, FileShare.ReadWrite, 1 << 20))
+            send(stream, "\n")
+        elif command == "flush":
+            watch.blocks.Flush()
             send(stream, "\n")
         elif command == "text":
             send(stream, " ".join(str(byte) for byte in watch.text) + "\n")

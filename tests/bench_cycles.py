@@ -34,6 +34,8 @@ CASES: dict[str, tuple[type[Emulator], str | None]] = {
     "qemu": (backend("qemu"), None),
     "qemu, edges": (backend("qemu"), EDGES),
     "qemu, edges and memory": (backend("qemu"), MEMORY),
+    "renode": (backend("renode"), None),
+    "renode, edges": (backend("renode"), EDGES),
 }
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
+import signal
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +117,28 @@ def samples(count: int) -> list[dict[str, np.ndarray]]:
 def fail(board: Board, fault: str) -> None:
     """Run one step that commits a fault."""
     board.step(samples(1)[0] | {"fault": np.uint32([FAULTS[fault]])})
+
+
+def kill_in(board: Board, region: str) -> None:
+    """Kill the process of a board's emulator as soon as the next command has got to a region, whenever that is."""
+    wanted, emulator = [r.name for r in board.program.regions].index(region), board.emulator
+    process = emulator._process
+    assert process
+
+    def now() -> int:
+        if emulator.name == "qemu":
+            return int(emulator._state()[3])
+        return int.from_bytes((emulator._folder / "region").read_bytes(), "little", signed=True)
+
+    def kill() -> None:
+        while process.poll() is None and now() != wanted:
+            time.sleep(0.02)
+        if emulator.name == "qemu":
+            process.kill()
+        else:  # its launcher is a script
+            os.killpg(process.pid, signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
 
 
 class Reference:

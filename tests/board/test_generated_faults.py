@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
-import signal
 import sys
-import threading
 
 import pytest
 
 import tiny_model
-from board_program import emulator, folder
+from board_program import emulator, folder, kill_in
 from goldgrad import cli
 from goldgrad.board.board import Board
 from goldgrad.board.build import build
@@ -78,9 +75,7 @@ def test_the_operator_is_named(name, fault):
 def test_the_operator_is_named_where_an_emulator_is_killed(name):
     """Unicorn has no process of its own."""
     with Board(faulty("loop"), emulator(name)) as board:
-        process = board.emulator._process.pid
-        kill = os.kill if name == "qemu" else os.killpg  # Renode's launcher is a script
-        threading.Timer(1, kill, (process, signal.SIGKILL)).start()
+        kill_in(board, OPERATOR)
         with pytest.raises(EmulatorDied, match=rf"tiny full: {name} ended with -9, in {OPERATOR};") as caught:
             step(board)
     assert "\n" not in str(caught.value)

@@ -9,14 +9,13 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-from board_program import any_compiler, emulator, fail, program, samples
+from board_program import any_compiler, emulator, fail, kill_in, program, samples
 from board_suites import SUITES, arguments
 from goldgrad import paths
 from goldgrad.board.board import Board
@@ -154,8 +153,7 @@ def test_a_platform_that_renode_refuses(monkeypatch, tmp_path):
 @pytest.mark.rules("BOARD-C5")
 def test_renode_dies_half_way():
     with Board(program(any_compiler()), emulator("renode")) as board:
-        group = board.emulator._process.pid
-        threading.Timer(0.5, os.killpg, (group, signal.SIGKILL)).start()
+        kill_in(board, "fault")
         with pytest.raises(EmulatorDied, match=r"by-hand: renode ended with -9, in fault;") as caught:
             fail(board, "loop")
         assert "\n" not in str(caught.value)
@@ -175,8 +173,9 @@ def running(group: int) -> list[str]:
 
 @pytest.mark.rules("BOARD-C5")
 def test_renode_hangs(monkeypatch):
-    monkeypatch.setattr(renode, "GRACE_SECONDS", 1.0)
-    with Board(program(any_compiler()), emulator("renode"), seconds=1) as board:
+    with Board(program(any_compiler()), emulator("renode")) as board:
+        board._seconds = 1.0
+        monkeypatch.setattr(renode, "GRACE_SECONDS", 1.0)
         group = board.emulator._process.pid
         assert running(group)
         os.killpg(group, signal.SIGSTOP)

@@ -95,6 +95,8 @@ def _finish(console: Console, wanted: Wanted, report: Report) -> int:
 def documents(wanted: Wanted, report: Report) -> Mapping[Path, bytes]:
     """The reports that were asked for."""
     files: dict[Path, bytes] = {}
+    if wanted.json or wanted.html:
+        report.costs = costs(wanted.subject, report.functions)
     if wanted.json:
         files[wanted.json] = as_json(report.as_json())
     if wanted.junit:
@@ -104,7 +106,6 @@ def documents(wanted: Wanted, report: Report) -> Mapping[Path, bytes]:
     if wanted.html:
         from .reports import html
 
-        report.costs = costs(wanted.subject, report.functions)
         files[wanted.html] = html.document(report, {f.id: text for f in report.findings if (text := program_of(f))})
     return files
 

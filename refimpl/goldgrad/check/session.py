@@ -198,16 +198,56 @@ def _function(provider: Isolated, subject: Subject, function: str, settings: Pro
         if hangs:
             yield Result(function, name, Status.SKIPPED, 0, 0.0, rules)
             continue
-        start = monotonic()
-        explored = explore(name, function, provider, settings.examples, settings.same, patience)
-        seconds = round(monotonic() - start, 3)
-        if explored.found:
-            finding = Finding.of(subject, explored.found, explored.is_flaky)
-            hangs, patience = "raised Hung" in finding.headline, 1.0
-            yield Result(function, name, Status.FAILS, explored.cases, seconds, finding.rules, finding)
-        else:
-            status = Status.HOLDS if explored.cases else Status.NO_CASE
-            yield Result(function, name, status, explored.cases, seconds, rules)
+        result = explored(provider, subject, function, name, settings, patience)
+        if result.finding:
+            hangs, patience = "raised Hung" in result.finding.headline, 1.0
+        yield result
+
+
+def explored(
+    provider: Provider, subject: Subject, function: str, name: str, settings: Profile, patience: float
+) -> Result:
+    """What comes of looking for a case that breaks a property of a function."""
+    start = monotonic()
+    made = explore(name, function, provider, settings.examples, settings.same, patience)
+    seconds = round(monotonic() - start, 3)
+    if made.found:
+        finding = Finding.of(subject, made.found, made.is_flaky)
+        return Result(function, name, Status.FAILS, made.cases, seconds, finding.rules, finding)
+    status = Status.HOLDS if made.cases else Status.NO_CASE
+    return Result(function, name, status, made.cases, seconds, rules_of(function, PROPERTIES[name].letters))
+
+
+class Opened:
+    """A provider, open, whose properties are asked for one by one: what the pytest plug-in holds."""
+
+    def __init__(self, subject: Subject, profile: str) -> None:
+        self.subject, self.settings = subject, PROFILES[profile]
+        self.provider = open_provider(subject.provider, self.settings.seconds, **subject.options)
+
+    def asked(self, operators: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Function and property of all that is provided; an error if nothing is."""
+        chosen = [function for function in functions_of(operators) if self.provider.provides(function)]
+        if not chosen:
+            raise GoldgradError(f"{self.subject.provider} provides none of the functions asked for; choose others")
+        for function in chosen:
+            yield from (
+                (function, name) for name in properties_of(function, self.subject.klass, self.subject.semantics)
+            )
+
+    def one(self, function: str, name: str) -> Result:
+        """Check a property, and keep what is found."""
+        token = VARIANT.set(variants(self.subject.semantics))
+        try:
+            result = explored(self.provider, self.subject, function, name, self.settings, self.settings.patience)
+        finally:
+            VARIANT.reset(token)
+        keep([result.finding] if result.finding else [])
+        return result
+
+    def close(self) -> None:
+        """End the provider's process."""
+        self.provider.close()
 
 
 def _vectors(provider: Provider, subject: Subject, function: str) -> Iterator[Result]:

@@ -192,9 +192,9 @@ class WatchInPython:
         self.instructions: Counter[int] = Counter()
         """By region, of what has been looked at."""
 
-    def mark(self, region: int) -> None:
-        """What follows belongs to this region."""
-        self._marks.append((len(self.stream), region))
+    def mark(self, region: int, at: int | None = None) -> None:
+        """What follows, from number ``at`` on if that is given, belongs to this region."""
+        self._marks.append((len(self.stream) if at is None else at, region))
 
     def take(self) -> Trace:
         """Give what was counted since the last time."""
@@ -214,13 +214,18 @@ class WatchInPython:
 
     def look(self) -> None:
         """Count what is in the stream, and empty it."""
-        places = [0, *(at for at, _ in self._marks), len(self.stream)]
+        stream = np.array(self.stream, np.int64)
+        self.stream.clear()
+        self.count(stream)
+
+    def count(self, stream: np.ndarray[Any, Any]) -> None:
+        """Count blocks, in which the marks lie that were set since the last time."""
+        places = [0, *(at for at, _ in self._marks), len(stream)]
         regions = [self._region, *(region for _, region in self._marks)]
         self._marks, self._region = [], regions[-1]
-        if not self.stream:
+        if not len(stream):
             return
-        keys, at = np.unique(np.array(self.stream, np.int64), return_inverse=True)
-        self.stream.clear()
+        keys, at = np.unique(stream, return_inverse=True)
         ids = np.array([self._number(key) for key in keys.tolist()])[at]
         before = np.concatenate(([self._last], ids[:-1]))
         self._last = int(ids[-1])

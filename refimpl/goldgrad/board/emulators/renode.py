@@ -20,15 +20,20 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from ... import paths
 from ...rules import rule
 from ..elf import Elf
 from ..errors import EmulatorDied
 from ..memory_map import BELOW_STACK, FLASH
-from . import Emulator, Fault, Run, Stop
+from ..program import FIRMWARE
+from ..timing.edges import Trace
+from . import EDGES, Emulator, Fault, Run, Stop
 from ._blocks import count_instructions
+from ._edges import CHUNK, WatchInPython
 
 NEEDED = (1, 16, 1)
 """The first whose rights of pages come before the CPU's MPU."""
@@ -40,6 +45,10 @@ GRACE_SECONDS = 20.0
 
 FORBIDDEN = re.compile(r"goldgrad: (?P<access>\w+) at 0x(?P<address>[0-9A-F]+) by 0x(?P<pc>[0-9A-F]+)")
 STRAY = re.compile(r"\[cpu: 0x(?P<pc>[0-9A-F]+)\] \w+ (from|to) non existing peripheral at 0x(?P<address>[0-9A-F]+)")
+MARK = (1 << 64) - 1
+"""Stands for a region among the addresses of blocks (renode/monitor.py)."""
+BLOCK_BEGUN = np.dtype([("address", "<u8"), ("number", "<i4")])
+"""What Renode notes: a block and how many instructions it has, or MARK and the region."""
 ABORT = re.compile(r"\[ERROR\] cpu: (?P<what>.*)")
 
 
@@ -47,6 +56,7 @@ class Renode(Emulator):
     """The board on Renode."""
 
     name: ClassVar[str] = "renode"
+    watches: ClassVar[tuple[str, ...]] = (EDGES,)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -74,7 +84,13 @@ class Renode(Emulator):
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: io.BufferedRWPair | None = None
         self._socket: socket.socket | None = None
-        self._seen = 0
+        self._seen = self._noted = 0
+        self._elf = elf
+        mark = elf.symbol("gg_mark")
+        self._mark = range(mark.address, mark.address + mark.size)
+        self._watch = WatchInPython(elf.load) if watch else None
+        if self._watch:
+            self._watch.mark(FIRMWARE)
         try:
             self._start(elf)
         except BaseException:
@@ -112,6 +128,10 @@ class Renode(Emulator):
         region = os.fsencode(self._folder / "region")
         self._send(f"tell {len(region)}", region)
         self._answer()
+        if self._watch:
+            blocks = os.fsencode(self._blocks)
+            self._send(f"blocks {len(blocks)}", blocks)
+            self._answer()
         self.write(FLASH.start, elf.flash().ljust(FLASH.size, b"\xff"))
 
     def _accept(self, server: socket.socket) -> socket.socket:
@@ -150,6 +170,49 @@ class Renode(Emulator):
         if stop == "FAULT" and not fault:
             raise self._died()
         return Run(Stop.FAULT if fault and stop != "HALT" else Stop[stop], counts, int(region), fault)
+
+    @rule("TIM-S5")
+    def trace(self) -> Trace:
+        """Edges since the last time: Renode writes every block into a file, and NumPy counts them here."""
+        if self._watch is None:
+            return super().trace()
+        self._send("flush")
+        self._answer()
+        with self._blocks.open("rb") as stream:
+            stream.seek(self._noted)
+            while len(data := stream.read(CHUNK * BLOCK_BEGUN.itemsize)) >= BLOCK_BEGUN.itemsize:
+                begun = np.frombuffer(data, BLOCK_BEGUN, len(data) // BLOCK_BEGUN.itemsize)
+                self._noted += begun.nbytes
+                self._count(begun)
+        return self._watch.take()
+
+    def _count(self, begun: np.ndarray[Any, Any]) -> None:
+        """Marks and blocks apart; gg_mark itself belongs to nothing, nor does a block that a hook held: it has none."""
+        assert self._watch
+        is_mark = begun["address"] == MARK
+        kept = (
+            ~is_mark
+            & (begun["number"] > 0)
+            & ~((begun["address"] >= self._mark.start) & (begun["address"] < self._mark.stop))
+        )
+        before = np.cumsum(kept) - kept
+        for i in np.flatnonzero(is_mark).tolist():
+            self._watch.mark(int(begun["number"][i]), int(before[i]))
+        blocks, which = np.unique(begun[kept], return_inverse=True)
+        sizes = np.array([self._bytes(*block) for block in blocks.tolist()], np.int64)
+        self._watch.count((blocks["address"].astype(np.int64) << 16 | sizes)[which])
+
+    @functools.lru_cache(maxsize=1 << 16)  # noqa: B019  (it lives as long as Renode does)
+    def _bytes(self, address: int, instructions: int) -> int:
+        """How long so many instructions are."""
+        at = address
+        for _ in range(instructions):
+            at += 4 if self._elf.load(at, 2)[1] >= 0xE8 else 2
+        return at - address
+
+    @property
+    def _blocks(self) -> Path:
+        return self._folder / "blocks"
 
     @rule("BOARD-C2")
     def _fault(self, pc: int, lr: int) -> Fault | None:
