@@ -162,13 +162,17 @@ def plan(
         list[Path] | None,
         typer.Option(help="Where to draw every tensor's life, .svg or .png; else out/plan.svg and .png."),
     ] = None,
+    kernels: Annotated[
+        str | None, typer.Option(help="Say how much scratch these want besides: m7 or portable.")
+    ] = None,
 ) -> None:
     """The memory plan of a network's training step: peak, what makes it, bounds, and every tensor's place and life."""
     from .report.console import console
     from .report.plan import run
 
     pictures = picture or [Path("out/plan.svg"), Path("out/plan.png")]
-    raise typer.Exit(run(console(), model, scheme, without or (), also or (), weights, solver, room, json, pictures))
+    chosen = (without or (), also or (), weights, solver, room, json, pictures, kernels)
+    raise typer.Exit(run(console(), model, scheme, *chosen))
 
 
 Map = Annotated[Path | None, typer.Option("--map", help="TOML: how the kernels are called, if not by goldgrad's ABI.")]

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from compilers import COMPILERS, shared_library
+from compilers import COMPILERS, SCRATCH, SOURCES, shared_library
 
 from goldgrad import GoldgradError, paths
 from goldgrad.kernels import _library
@@ -20,6 +20,20 @@ print(_library.LIBRARY)
 """
 
 
+ASK = """
+from goldgrad.errors import GoldgradError
+from goldgrad.kernels import describe, scratch_bytes
+from goldgrad.ops import Type
+types = {"x": Type((1, 1, 1, 1), "int8"), "w": Type((1, 1, 1, 1), "int8")}
+call = describe("conv2d.forward", types, {"x_zero": 0, "y_zero": 0})
+print(scratch_bytes(call))
+try:
+    scratch_bytes(call, "m7")
+except GoldgradError as error:
+    print(error)
+"""
+
+
 def use(monkeypatch: pytest.MonkeyPatch, library: Path) -> subprocess.CompletedProcess[str]:
     monkeypatch.setenv("GOLDGRAD_KERNELS_LIB", str(library))
     return subprocess.run([sys.executable, "-c", USE], capture_output=True, text=True, check=False)
@@ -31,6 +45,18 @@ def test_another_library_takes_the_kernels_place(monkeypatch, tmp_path):
     shared_library(here, library, "-fno-sanitize=undefined")
     run = use(monkeypatch, library)
     assert (run.stdout.strip(), run.stderr) == (str(library), "")
+
+
+@pytest.mark.rules("ABI-S5")
+def test_a_library_that_does_not_know_another_cores_scratch_is_named(monkeypatch, tmp_path):
+    here = next(compiler for compiler in COMPILERS if not compiler.board and not compiler.missing)
+    library = tmp_path / "kernels.so"
+    sources = [source for source in SOURCES if source != SCRATCH]
+    shared_library(here, library, "-fno-sanitize=undefined", sources=sources)
+    monkeypatch.setenv("GOLDGRAD_KERNELS_LIB", str(library))
+    run = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=False)
+    assert run.stdout.startswith("0\n")
+    assert "kernels.so has no gg_m7_conv2d_forward_scratch_bytes; link" in run.stdout, run.stderr
 
 
 @pytest.mark.parametrize("content", [None, b"not a library"], ids=["missing", "no library"])

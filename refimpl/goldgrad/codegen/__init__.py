@@ -1,5 +1,5 @@
 """A planned training graph becomes a C program (specs/program.md): one arena, a call of a kernel a node, no library."""
 
-from .program import generate
+from .program import generate, kernel_scratch
 
-__all__ = ["generate"]
+__all__ = ["generate", "kernel_scratch"]

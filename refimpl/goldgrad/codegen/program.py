@@ -38,25 +38,32 @@ def generate(session: Session, plan: Plan, scratch_of: ScratchOf = scratch_bytes
     return "\n".join(_Program(session, plan, scratch_of).lines()) + "\n"
 
 
+@rule("MEM-S2")
+def kernel_scratch(plan: Plan, scratch_of: ScratchOf = scratch_bytes) -> int:
+    """Bytes of scratch that the kernels of a program want, besides the plan: the most that one call wants."""
+    return max(map(scratch_of, _calls(Memory(plan))), default=0)
+
+
+def _calls(memory: Memory) -> Iterator[KernelCall]:
+    """Every kernel that is called, with the sizes that it is called with."""
+    for node in memory.graph.nodes:
+        if node.function == "composite.rows":
+            yield from row_calls(memory, node)
+        elif node.function == "composite.channels":
+            yield from channel_calls(memory, node)
+        else:
+            scope = memory.graph.inside(node).tensors if node.body else memory.graph.tensors
+            for part in node.body or (node,):
+                types = _types(part, lambda name, scope=scope: scope[name].type)  # type: ignore[misc]
+                yield describe(part.function, types, part.attributes)
+
+
 class _Program:
     def __init__(self, session: Session, plan: Plan, scratch_of: ScratchOf) -> None:
         self.session, self.plan, self.graph = session, plan, plan.graph
         self.memory = Memory(plan)
         self.values: Mapping[str, Array] = {**session.constants, **session.parameters}
-        self.scratch = max(map(scratch_of, self._calls()), default=0)
-
-    def _calls(self) -> Iterator[KernelCall]:
-        """Every kernel that is called, with the sizes that it is called with."""
-        for node in self.graph.nodes:
-            if node.function == "composite.rows":
-                yield from row_calls(self.memory, node)
-            elif node.function == "composite.channels":
-                yield from channel_calls(self.memory, node)
-            else:
-                scope = self.graph.inside(node).tensors if node.body else self.graph.tensors
-                for part in node.body or (node,):
-                    types = _types(part, lambda name, scope=scope: scope[name].type)  # type: ignore[misc]
-                    yield describe(part.function, types, part.attributes)
+        self.scratch = kernel_scratch(plan, scratch_of)
 
     def lines(self) -> Iterator[str]:
         """The whole file."""

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import GoldgradError
 from ..numerics import Array
 from ..ops import FUNCTIONS, Type
 from ..rules import rule
 from ._call import ELEMENTS, KERNELS, Argument, KernelCall, Pointer, Struct, describe
-from ._library import ffi, lib
+from ._library import LIBRARY, ffi, lib
 
 ScratchMemory = Callable[[int], Any]
 """Gives scratch memory of a size in bytes, as an object with the buffer protocol (ABI-M1)."""
@@ -50,7 +51,13 @@ def scratch_bytes(kernel_call: KernelCall, kernels: str = "portable") -> int:
     if size is None or struct is None:
         return 0
     own = f"{PREFIXES[kernels]}{size.removeprefix('gg_')}"
-    return int(getattr(lib, own if own in SIZES else size)(_constant(struct)))
+    name = own if own in SIZES else size
+    try:
+        return int(getattr(lib, name)(_constant(struct)))
+    except (AttributeError, ffi.error):  # somebody's library; GOLDGRAD_KERNELS_LIB names it
+        raise GoldgradError(
+            f"{LIBRARY} has no {name}; link kernels_c/src/cortex_m7/scratch.c into it, or use --kernels portable"
+        ) from None
 
 
 def namespace(module: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ..codegen import kernel_scratch
 from ..errors import GoldgradError
 from ..graph import Node
+from ..kernels import SETS, scratch_bytes
 from ..memory.cp_sat import check_available
 from ..memory.plan import PARTS, Entry, Plan, chosen_passes
 from .console import kb, tell_files
@@ -40,8 +43,11 @@ def run(
     room: int,
     document: Path | None,
     pictures: Sequence[Path],
+    kernels: str | None = None,
 ) -> int:
-    """Plan a network's training step, show the plan, write the files."""
+    """Plan a network's training step, show the plan, write the files; say what ``kernels`` want besides."""
+    if kernels not in (None, *SETS):
+        raise GoldgradError(f"there are no kernels {kernels!r}; use {' or '.join(SETS)}")
     chosen_passes(without, also)
     _check(seconds)
     check_formats(pictures)
@@ -49,11 +55,20 @@ def run(
     found = planned(name, scheme, without, also, weights, seconds, room)
     contents = {picture: render(found, picture.suffix) for picture in pictures}
     if document is not None:
-        contents[document] = as_json(content(found))
+        contents[document] = as_json(content(found) | _wanted(found, kernels))
     write_files(contents)
     show(console, found)
+    for nbytes in _wanted(found, kernels).values():
+        console.print(f"scratch    {nbytes:,} bytes besides, for one {kernels} kernel after the other")
     tell_files(console, pictures, document)
     return 0
+
+
+def _wanted(found: Planned, kernels: str | None) -> dict[str, int]:
+    """The scratch that a set of kernels wants, if it was asked for."""
+    if kernels is None:
+        return {}
+    return {"kernel_scratch_bytes": kernel_scratch(found.plan, partial(scratch_bytes, kernels=kernels))}
 
 
 def _check(seconds: float) -> None:
