@@ -56,7 +56,7 @@ lint: $(DONE)/lint ## style, types and common faults of Python and C, and a stri
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(FIRMWARE) $(OBSERVERS)
 	@$(BIN)/clang-tidy --quiet $(filter-out $(M7_FILES),$(filter %.c,$(C_FILES))) -- -std=c11 -ffreestanding -Ikernels_c/include
 	@$(BIN)/clang-tidy --quiet $(M7_FILES) -- -std=c11 -ffreestanding $(M7_TARGET) -Ikernels_c/include
-	@$(BIN)/clang-tidy --quiet $(filter %.c,$(FIRMWARE)) -- -std=c11 -ffreestanding --target=thumbv7em-none-eabihf
+	@$(BIN)/clang-tidy --quiet $(filter %.c,$(FIRMWARE)) -- -std=c11 -ffreestanding -Ikernels_c/include --target=thumbv7em-none-eabihf
 	@$(BIN)/clang-tidy --quiet $(filter %.c,$(OBSERVERS)) -- -std=c11
 	$(BIN)/python kernels_c/python/check_c.py
 
