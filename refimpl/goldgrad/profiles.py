@@ -113,8 +113,14 @@ def _raw(vjp_w: Run) -> Run:
     return from_raw_codes
 
 
+@rule("PROF-C2")
+def _check_finite(gradient: F32) -> None:
+    require(bool(np.isfinite(gradient).all()), "PROF-C2", "a gradient is not finite", "give finite ones")
+
+
 @rule("PROF-S3")
 def _wrapping_weight(w: I8, dw: F32, q: F32, lr: F32, channels: I32 | None = None) -> I8:
+    _check_finite(dw)
     if scale_axis(w.shape) == 0:
         q = q.reshape(-1, *[1] * (w.ndim - 1))
     elif channels is not None:
@@ -125,6 +131,7 @@ def _wrapping_weight(w: I8, dw: F32, q: F32, lr: F32, channels: I32 | None = Non
 
 @rule("PROF-S4")
 def _wrapping_bias(b: I32, db: F32, q: F32, limit: I32, lr: F32) -> I32:
+    _check_finite(db)
     return (b - truncated(mul32(mul32(db, q), lr))).astype(np.int32)
 
 

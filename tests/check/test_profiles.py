@@ -132,6 +132,18 @@ def test_weights_truncate_and_wrap(w, change, code):
     assert hwc.tolist() == [[[w, code]]]
 
 
+@mark.rules("PROF-C2")
+@pytest.mark.parametrize("function", ["sgd_update_weight.update", "sgd_update_bias.update"])
+def test_gradients_are_finite(function):
+    one, nan = np.ones(1, np.float32), np.array([np.nan], np.float32)
+    if function == "sgd_update_bias.update":
+        operands = (np.array([1], np.int32), nan, one, np.array([5], np.int32), one)
+    else:
+        operands = (np.array([[1]], np.int8), nan.reshape(1, 1), one, one)
+    with pytest.raises(ConstraintError, match="PROF-C2"):
+        functions_of("tte")[function](*operands)
+
+
 @mark.rules("PROF-S4")
 @pytest.mark.parametrize(("b", "change", "after"), [(10, 1.9, 9), (10, -1.9, 11), (2**31 - 1, -1.0, -(2**31))])
 def test_biases_truncate_and_wrap(b, change, after):

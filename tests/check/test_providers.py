@@ -59,6 +59,17 @@ def test_a_map_says_how_kernels_are_called(where):
             verify("alias", one, provider)
 
 
+def test_a_failure_keeps_to_the_shapes_that_a_kernel_is_for(tmp_path):
+    only = "only = { size = [4, 8], kernel = [1], stride = [1], pad = [0], channels = [8] }"
+    text = (HERE / "own.toml").read_text().replace("only = { kernel = [1], stride = [1], pad = [0] }", only)
+    (tmp_path / "map.toml").write_text(text.replace('"in_c", "out_c"', '"in_c", "out_c - 1"'))
+    with open_provider(f"c:{HERE / 'own.c'}", mapping=tmp_path / "map.toml") as provider:
+        found = explore("bits", "conv2d.vjp_x", provider, 20, same=True).found
+    assert found is not None
+    assert set(found.case.attributes["in_hw"]) <= {4, 8}
+    assert found.case.operands["w"].shape == (8, 1, 1, 8)
+
+
 def test_a_library_is_called_as_the_file_beside_it_says(tmp_path):
     compiler = next((c for c in map(shutil.which, ("cc", "gcc", "clang")) if c), None)
     command = [compiler] if compiler else [sys.executable, "-m", "ziglang", "cc"]

@@ -52,6 +52,9 @@ PROFILES = {
     "deep": Profile(5000, 10.0, 120.0, False),
 }
 
+ENOUGH_TO_TELL = 100
+"""Cases on which one semantics is told from another."""
+
 Told = Callable[[Result], None]
 
 
@@ -310,7 +313,8 @@ def _compare_semantics(report: Report, settings: Profile) -> None:
             if name == subject.semantics or (name != GOLDGRAD and not set(functions) <= set(variants(name))):
                 continue
             token = VARIANT.set(variants(name))
-            tried = [explore("bits", f, provider, settings.examples, settings.same, 0.0) for f in functions]
+            count = max(settings.examples, ENOUGH_TO_TELL)
+            tried = [explore("bits", f, provider, count, settings.same, 0.0) for f in functions]
             VARIANT.reset(token)
             if all(each.found is None and each.cases for each in tried):
                 report.conforms_to.append(name)

@@ -29,13 +29,18 @@ Axis = tuple[str, int]
 """An operand's name and the number of one of its axes; or ``in_hw``, which says the size of a map, and 0 or 1."""
 
 
-def minimise(found: Mismatch, fails: Callable[[Case], Mismatch | None], seconds: float = 5.0) -> Mismatch:
-    """The plainest failure that greedy steps from ``found`` reach in the time given; ``fails`` checks a case."""
+def minimise(
+    found: Mismatch, fails: Callable[[Case], Mismatch | None], seconds: float = 5.0, keep_shapes: bool = False
+) -> Mismatch:
+    """The plainest failure that greedy steps from ``found`` reach in the time given; ``fails`` checks a case.
+
+    ``keep_shapes`` leaves sizes as they are: the kernel is for some only.
+    """
     until = monotonic() + seconds
     progress = True
     while progress:
         progress = False
-        for steps in (_plainer, _smaller):
+        for steps in (_plainer,) if keep_shapes else (_plainer, _smaller):
             for candidate in steps(found.case):
                 if monotonic() > until:
                     return found

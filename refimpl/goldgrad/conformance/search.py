@@ -104,11 +104,12 @@ def explore(
             known[case.text()] = mismatch
             raise
 
-    token = ONLY.set(keeping_to(provider, function))
+    only = keeping_to(provider, function)
+    token = ONLY.set(only)
     try:
         holds()
     except Mismatch as found:
-        plain = minimise(found, lambda case: failure(name, case, provider), min(5.0, patience))
+        plain = minimise(found, lambda case: failure(name, case, provider), min(5.0, patience), bool(only))
         return Exploration(count, plain)
     except Flaky:
         return Exploration(count, next(iter(known.values())), is_flaky=True)
