@@ -25,7 +25,11 @@ FAULTS = {
     "trap": ('__asm__ volatile("udf #0");', Trap, "undefined instruction"),
     "flash": ("*(volatile uint8_t *)(uintptr_t)block_depthwise_m = 1;", Trap, "write to flash"),
     "map": ("*(volatile uint8_t *)0x20050000U = 1;", Trap, "access outside the memory map"),
-    "stack": ("volatile uint8_t frame[16384]; frame[0] = 1; (void)frame[0];", StackOverflow, "stack overflow"),
+    "stack": (
+        "volatile uint32_t size = 16384; *(volatile uint8_t *)__builtin_alloca(size) = 1;",  # wherever it is inlined
+        StackOverflow,
+        "stack overflow",
+    ),
     "loop": ("for (volatile int32_t i = 0; i == 0;) {}", Hang, "no end after 3,000,000 instructions"),
 }
 """What the operator's function begins with, and what is told of it."""

@@ -134,13 +134,18 @@ def leaning(found: Sums, got: Array) -> tuple[str, float, int] | None:
     """Whether the errors of a result lean to one side, as rounding down or toward zero makes them.
 
     ``(side, share, elements)``, or None.  Rounding to nearest errs to either side alike, whatever the order of the sum.
-    Elements whose exact values agree in magnitude may be one and the same sum, and count once.
+    Elements whose exact values agree in magnitude may be one and the same sum, and count once; so do those whose errors
+    are as many ulps: sums of two terms that share one err alike, as far as their other terms are whole ulps.
     """
     with np.errstate(all="ignore"):
         error = np.asarray(got, np.float64) - found.value
         telling = (error != 0) & np.isfinite(found.bound) & np.isfinite(error) & (found.magnitude > 2.0**-100)
-    _, first = np.unique(np.abs(found.value[telling]), return_index=True)
-    signs, values = np.sign(error[telling])[first], np.sign(found.value[telling])[first]
+    told, value = error[telling], found.value[telling]
+    _, first = np.unique(np.abs(value), return_index=True)
+    told, value = told[first], value[first]
+    ulps = np.abs(told) / np.spacing(np.maximum(np.abs(value), 2.0**-126).astype(np.float32)).astype(np.float64)
+    _, first = np.unique(np.rint(ulps * 2.0**20), return_index=True)
+    signs, values = np.sign(told)[first], np.sign(value)[first]
     sides = {"down": -signs, "up": signs, "toward zero": -signs * values, "away from zero": signs * values}
     for side, leans in sides.items():
         count = int(np.count_nonzero(leans))

@@ -47,7 +47,7 @@ SECTIONS {{
   .bss : {{ *(.bss*) *(COMMON) }}
 }}
 """
-"""A linker script for a program that starts at reset; it has no initialised data of its own."""
+"""The linker script: a program that starts at reset has its vector table first, and no initialised data of its own."""
 CONSTANT_BYTES = 1 << 12
 CALL_SECONDS = 5.0
 
@@ -77,13 +77,9 @@ def firmware(sources: Sequence[Path], flags: Sequence[str] = (), entry: str = "0
             raise GoldgradError(f"{toolchain.name} refuses {source.name}: {complaint(run.stderr)}; correct it")
         objects.append(target)
     target = folder / "kernels.elf"
-    if entry != "0":  # a program of its own: the vector table comes first
-        script = folder / "program.ld"
-        script.write_text(PROGRAM)
-        places_of = [f"-Wl,-T,{script}"]
-    else:
-        places_of = [f"-Wl,-Ttext={CODE_AT:#x}", f"-Wl,-Tdata={DATA_AT:#x}"]
-    places = [*places_of, f"-Wl,-e,{entry}", "-nostdlib", "-static"]
+    script = folder / "program.ld"
+    script.write_text(PROGRAM)
+    places = [f"-Wl,-T,{script}", f"-Wl,-e,{entry}", "-Wl,--no-gc-sections", "-nostdlib", "-static"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
     for chosen in (objects, [o for o in objects if o.stem != str(len(sources))]):  # theirs may be among them
         run = toolchain.run(*places, *chosen, *libraries, "-o", target)
