@@ -180,16 +180,19 @@ def _link(code: list[Instruction]) -> None:
                 each.wait(made[register][0], 1)
             made[register] = n, result, later
             changes[register] += 1
-        if "branch" in each.uses:
-            for i in range(n):
-                each.wait(i, 0)
-        if n > 0 and "branch" in code[n - 1].uses:  # only where a loop is behind itself
-            for i in range(n):
-                each.wait(i, 1)
         each.before.pop(n, None)
+    _hold_branches(code)
     for each in reversed(code):
         for i, cycles in each.before.items():
             code[i].height = max(code[i].height, each.height + cycles)
+
+
+def _hold_branches(code: list[Instruction]) -> None:
+    """A branch comes last, perhaps beside another; what is behind one (a loop behind itself) comes after all before."""
+    for n, each in enumerate(code):
+        if "branch" in each.uses or (n > 0 and "branch" in code[n - 1].uses):
+            for i in range(n):
+                each.wait(i, int("branch" not in each.uses))
 
 
 def _wait_for_memory(each: Instruction, changed: int, accesses: list[tuple[Instruction, int, int]]) -> None:
