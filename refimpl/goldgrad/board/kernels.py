@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,11 @@ def _folder() -> Path:
 @functools.cache
 def _linked(kernels: str, toolchain: Toolchain, folder: Path) -> Elf:
     folder.mkdir(parents=True, exist_ok=True)
-    return build_kernels(kernels, folder / f"{kernels}-{toolchain.name}.elf", toolchain)
+    target = folder / f"{kernels}-{toolchain.name}.elf"
+    part = target.with_suffix(f".{os.getpid()}.elf")  # others may build or read the same
+    built = build_kernels(kernels, part, toolchain)
+    part.replace(target)
+    return replace(built, path=target)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..board.kernels import KernelMachine, kernels_elf
 from ..board.toolchain import find_toolchain
 from ..errors import GoldgradError
 from ..jobs.bench import Bench, Measured, of_file, of_networks
-from ..jobs.on_board import KERNELS
+from ..kernels import SETS
 from .files import check_outputs, write_json
 
 FOLDER = Path("out/bench")
@@ -25,8 +25,8 @@ FOLDER = Path("out/bench")
 
 def run(console: Console, op: str | None, shapes: Path | None, kernels: str, document: Path | None) -> int:
     """Measure, show, and write."""
-    if kernels not in KERNELS:
-        raise GoldgradError(f"a board has no kernels {kernels!r}; use {' or '.join(KERNELS)}")
+    if kernels not in SETS:
+        raise GoldgradError(f"a board has no kernels {kernels!r}; use {' or '.join(SETS)}")
     check_outputs(document)
     start = time.perf_counter()
     calls = of_networks(op) if shapes is None else of_file(shapes, op)
