@@ -25,7 +25,7 @@ from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
 from goldgrad.board.function import Argument, trace_function
 from goldgrad.board.program import BETWEEN
-from goldgrad.board.timing import mca
+from goldgrad.board.timing import mca, validate
 from goldgrad.board.timing import microbenchmarks as micro
 from goldgrad.board.timing.cost import PARTS, Model
 from goldgrad.board.timing.decode import decode
@@ -34,7 +34,6 @@ from goldgrad.board.timing.memory import KINDS
 from goldgrad.board.timing.schedule import schedule
 from goldgrad.board.timing.table import FILE, UNKNOWN, load
 from goldgrad.board.timing.table import PARTS as ABLATIONS
-from goldgrad.board.timing import validate
 from goldgrad.board.timing.validate import USES, Outcome, Validation, band, data, summary
 from goldgrad.board.toolchain import find_toolchain, host_toolchains
 from goldgrad.cli import app
@@ -647,6 +646,45 @@ swings: movs r1, #0
  bx lr
 .size swings, . - swings
 """
+
+
+FILTER = """.balign 8
+.global {0}
+.type {0}, %function
+{0}: mov r7, r1
+ mov r2, r0
+ mov r3, r0
+.balign 8
+1: {1}
+ bne 1b
+ bx lr
+.size {0}, . - {0}
+"""
+ORDERS = {
+    "good": "vldr s15, [r3, #516]; vldr s13, [r3, #4]; subs r7, #1; vstr s15, [r3, #512];"
+    "vfma.f32 s14, s13, s15; add.w r3, r3, #4",
+    "bad": "subs r7, #1; vldr s15, [r3, #516]; add.w r3, r3, #4; vstr s15, [r3, #508]; add.w r2, r2, #4;"
+    "vldr s13, [r2]; vfma.f32 s14, s13, s15",
+}
+
+
+@mark.rules("TIM-S3")
+def test_the_order_of_a_filter_decides_what_a_tap_takes(tmp_path):
+    """A load of the FPU that falls into the younger slot waits for the shadow of VFMA to end."""
+    code = "".join(FILTER.format(*order) for order in ORDERS.items())
+    (tmp_path / "filters.S").write_text(f".syntax unified\n.thumb\n.global _start\n_start:\n{code}")
+    flags = ("-nostdlib", "-static", "-Wl,-e,_start", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
+    run = find_toolchain().run(*flags, tmp_path / "filters.S", "-o", tmp_path / "filters.elf")
+    assert run.returncode == 0, run.stderr
+    elf, found = Elf.read(tmp_path / "filters.elf"), {}
+    for name in ORDERS:
+        totals = []
+        for taps in (10, 20):
+            arguments = [Argument("float32", array=np.zeros(200, np.float32)), Argument("int32", value=taps)]
+            call = trace_function(elf, name, arguments)
+            totals.append(Model(TABLE, call.code).estimate(call.trace).total().total)
+        found[name] = (totals[1] - totals[0]) / 10
+    assert found == {"good": 4.0, "bad": 9.0}
 
 
 @mark.rules("TIM-S10")

@@ -256,9 +256,9 @@ def _goal(outcomes: Sequence[Outcome]) -> list[str]:
         kept = same.median < GOAL_MEDIAN and same.worst < GOAL_WORST
         lines += [
             "",
-            f"The goal: a median under {GOAL_MEDIAN:g} % and a worst under {GOAL_WORST:g} % on integer code that was held "
-            "out, assembly or built by the compiler of the board that was measured. "
-            f"It is {'kept' if kept else 'not kept'}: {same.median:.1f} % and {same.worst:.1f} % over {same.count} points.",
+            f"The goal: a median under {GOAL_MEDIAN:g} % and a worst under {GOAL_WORST:g} % on integer code that was "
+            "held out, assembly or built by the compiler of the board that was measured. It is "
+            f"{'kept' if kept else 'not kept'}: {same.median:.1f} % and {same.worst:.1f} % over {same.count} points.",
         ]
     if other and (other.median >= GOAL_MEDIAN or other.worst >= GOAL_WORST):
         lines += [
