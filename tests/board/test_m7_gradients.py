@@ -7,8 +7,8 @@ import functools
 import numpy as np
 import pytest
 
-from goldgrad.board.function import BUFFERS
 from goldgrad.board.kernels import BoardKernels
+from goldgrad.board.machine import BUFFERS
 from goldgrad.conformance.case import Case
 from goldgrad.conformance.properties import PROPERTIES, verify
 from goldgrad.conformance.strategies import NASTY, SPECIAL
@@ -152,7 +152,7 @@ def test_update_of_a_weight(channels):
 def test_channels_apart(name, dtype):
     """Bytes as they were at any alignment, and nothing around them."""
     machine, random = provider().machine, np.random.default_rng(1)
-    source, target = BUFFERS, BUFFERS + 0x4000
+    source, target = BUFFERS.start, BUFFERS.start + 0x4000
     for count, width, from_stride, to_stride, shift in (
         (5, 24, 40, 24, 1), (3, 32, 32, 96, 3), (7, 3, 9, 5, 2), (4, 1, 7, 1, 0), (1, 19, 19, 23, 1),
         (5, 24, 40, 24, 0), (3, 32, 32, 96, 0), (9, 4, 72, 4, 4), (3, 46, 48, 64, 8), (2, 14, 16, 20, 0),

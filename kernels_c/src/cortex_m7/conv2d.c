@@ -203,19 +203,10 @@ static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int3
     finish(t, pixels, first, count, m, y, mask);
 }
 
-/* What gg_m7_is_proven says of all four. */
-static inline bool are_proven(const int32_t *b, const float *m, float bound) {
-    float reach = 0.0F;
-    for (int32_t i = 0; i < 4; ++i) {
-        reach = __builtin_fmaxf(reach, (__builtin_fabsf((float)b[i]) + bound) * m[i]);
-    }
-    return reach < GG_M7_REACH;
-}
-
 /* Outputs first .. first + 3 of a stripe, if the way that is fast can be gone. */
 static inline bool fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t first, const int32_t *b,
                               const float *m, int8_t *y, uint8_t *mask) {
-    if (!t->whole_range || first + 4 > t->p->out_c || !are_proven(b + first, m + first, t->bound)) {
+    if (!t->whole_range || first + 4 > t->p->out_c || !gg_m7_are_proven(b + first, m + first, t->bound)) {
         return false;
     }
     __builtin_memcpy(dot->bias, b + first, sizeof dot->bias);

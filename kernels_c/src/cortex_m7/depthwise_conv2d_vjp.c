@@ -6,7 +6,7 @@
 #include "goldgrad/depthwise_conv2d.h"
 #include "portable.h"
 
-enum { WIDTH = GG_M7_TAPS_WIDTH, BLOCK = 8 };
+enum { WIDTH = GG_M7_TAPS_WIDTH, BLOCK = 4 };
 
 static const float zeros[BLOCK];
 
@@ -35,12 +35,10 @@ static meeting_t meet(int32_t input, int32_t pad, int32_t stride, int32_t kernel
     return m;
 }
 
-/* Codes as float32 in blocks of eight channels, each [taps][8]; what is left over as [taps][left]. */
+/* Codes as float32 in blocks of four channels, each [taps][4]; what is left over as [taps][left]. */
 static void convert(const int8_t *w, int32_t taps, int32_t row, int32_t width, float *blocks) {
     const int32_t whole = width / BLOCK;
-    gg_m7_codes_t c = {.from = w, .from_row = row, .fours = 2 * whole, .rows = taps, .to = blocks, .to_row = 4 * BLOCK};
-    c.second = 2 * BLOCK;
-    c.pair_step = 4 * BLOCK * taps;
+    const gg_m7_codes_t c = {.from = w, .from_row = row, .fours = whole, .rows = taps, .to = blocks};
     if (whole > 0) {
         gg_m7_floats(&c);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from .isolated import Isolated
 
 FORMS = "py:MODULE, so:LIB.so, c:FILE.c, c:FILE.c@unicorn, elf:FW.elf@unicorn, dir:PATH, c or reference"
-EMULATORS = ("unicorn", "qemu", "renode")
 
 
 def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
@@ -28,72 +28,81 @@ def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
     kind, _, target = text.partition(":")
     if text not in PROVIDERS and (kind not in OPENERS or not target):
         raise GoldgradError(f"{show(text)} names no provider; write {FORMS}")
-    return Isolated(text, options, seconds)
+    return Isolated(text, {**options, "seconds": seconds}, seconds)
 
 
-def open_here(text: str, mapping: Path | None = None, flags: Sequence[str] = ()) -> Provider:
+def open_here(text: str, mapping: Path | None = None, flags: Sequence[str] = (), seconds: float = 10.0) -> Provider:
     """The same in this process: what it runs can take the process with it."""
     if text in PROVIDERS:
         return PROVIDERS[text]()
     kind, _, target = text.partition(":")
-    return OPENERS[kind](target, mapping, flags)
+    return OPENERS[kind](target, Options(mapping, tuple(flags), seconds))
 
 
-def _python(target: str, mapping: Path | None, flags: Sequence[str]) -> Provider:
+@dataclass(frozen=True)
+class Options:
+    """What a provider is opened with."""
+
+    mapping: Path | None
+    flags: tuple[str, ...]
+    seconds: float
+    """What a call may take where the provider itself can tell."""
+
+
+def _python(target: str, options: Options) -> Provider:
     from .python import PythonModule
 
     return PythonModule(target)
 
 
-def _library(target: str, mapping: Path | None, flags: Sequence[str]) -> Provider:
+def _library(target: str, options: Options) -> Provider:
     from .compiled import Compiled
     from .machine import Host
 
     path = Path(target)
-    calls = _calls(path, mapping)
+    calls = _calls(path, options.mapping)
     provider = Compiled(f"so:{target}", Host(path), calls)
     return _not_empty(provider, f"so:{target}", calls)
 
 
-def _c(target: str, mapping: Path | None, flags: Sequence[str]) -> Provider:
+def _c(target: str, options: Options) -> Provider:
     from .compiled import Compiled
     from .host_build import host_library, sources_of
     from .machine import Host
 
     files, at, emulator = target.partition("@")
     sources = sources_of(files)
-    calls = _calls(sources[0], mapping)
+    calls = _calls(sources[0], options.mapping)
     if at:
-        return _emulated(f"c:{target}", emulator, calls, sources=sources, flags=flags)
-    provider = Compiled(f"c:{target}", Host(host_library(sources, flags)), calls)
+        from .emulated import firmware
+
+        return _emulated(f"c:{target}", emulator, lambda: firmware(sources, options.flags), calls, options)
+    provider = Compiled(f"c:{target}", Host(host_library(sources, options.flags)), calls)
     return _not_empty(provider, f"c:{target}", calls)
 
 
-def _elf(target: str, mapping: Path | None, flags: Sequence[str]) -> Provider:
+def _elf(target: str, options: Options) -> Provider:
     file, at, emulator = target.rpartition("@")
     path = Path(file if at else target)
-    return _emulated(f"elf:{target}", emulator if at else "unicorn", _calls(path, mapping), elf=path)
+    calls = _calls(path, options.mapping)
+    return _emulated(f"elf:{target}", emulator if at else "unicorn", lambda: path, calls, options)
 
 
-def _emulated(
-    name: str,
-    emulator: str,
-    calls: Abi | Map,
-    elf: Path | None = None,
-    sources: Sequence[Path] = (),
-    flags: Sequence[str] = (),
-) -> Provider:
+def _emulated(name: str, emulator: str, elf: Callable[[], Path], calls: Abi | Map, options: Options) -> Provider:
+    """Functions of an ELF in an emulator, which is looked for before the ELF is made."""
+    from ...board.elf import Elf
+    from ...board.emulators import BACKENDS, find_emulator
     from .compiled import Compiled
     from .emulated import machine
 
-    if emulator not in EMULATORS:
-        raise GoldgradError(f"{name}: there is no emulator {show(emulator)}; use {', '.join(EMULATORS)}")
-    symbols = [symbol for function in FUNCTIONS if (symbol := calls.symbol(function))]
-    provider = Compiled(name, machine(emulator, elf, sources, flags, symbols), calls)
+    if emulator not in BACKENDS:
+        raise GoldgradError(f"{name}: there is no emulator {show(emulator)}; use {', '.join(BACKENDS)}")
+    find_emulator(emulator)
+    provider = Compiled(name, machine(emulator, Elf.read(elf()), options.seconds), calls)
     return _not_empty(provider, name, calls)
 
 
-OPENERS: dict[str, Callable[[str, Path | None, Sequence[str]], Provider]] = {
+OPENERS: dict[str, Callable[[str, Options], Provider]] = {
     "py": _python,
     "so": _library,
     "c": _c,
