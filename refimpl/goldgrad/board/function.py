@@ -19,7 +19,7 @@ from ..rules import rule
 from .aapcs import Value, Word
 from .elf import Elf
 from .errors import Trap
-from .machine import Placement, UnicornMachine
+from .machine import BUFFERS, Placement, UnicornMachine
 from .timing.edges import Trace
 
 TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
@@ -122,7 +122,7 @@ def trace_function(
     """Call a function once, and count edges for the timing model; ``native`` False counts in Python."""
     machine = UnicornMachine(elf, watched=True, native=native)
     arrays = {i: a.array.tobytes() for i, a in enumerate(arguments) if a.array is not None}
-    placement = Placement(machine.buffers)  # at addresses that are the same each time: code may depend on them
+    placement = Placement(BUFFERS)  # at addresses that are the same each time: code may depend on them
     places = {i: placement.reserve(max(len(data), 1)) for i, data in arrays.items()}
     words: list[Word] = [places[i] if i in places else Value(a.type, a.value or 0) for i, a in enumerate(arguments)]
     for i, data in arrays.items():
