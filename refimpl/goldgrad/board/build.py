@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,12 +77,19 @@ def _projected_script(script: Path, target: Path) -> Path:
     return there
 
 
-def build_kernels(kernels: str, target: Path, toolchain: Toolchain | None = None) -> Elf:
-    """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`."""
+def build_kernels(
+    kernels: str, target: Path, toolchain: Toolchain | None = None, instead: Mapping[Path, Path] | None = None
+) -> Elf:
+    """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`.
+
+    ``instead`` puts sources into the place of some of the set's, warnings allowed: experiments, and mutants.
+    """
     toolchain = toolchain or find_toolchain()
     firmware = paths.data("renode") / "firmware"
     jobs = [*kernel_sources(kernels), (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))]
-    objects = _objects(toolchain, jobs, target.parent / "objects")
+    own = [job for job in jobs if job[0] not in (instead or {})]
+    others = [(there, (*flags, "-w")) for source, flags in jobs if (there := (instead or {}).get(source))]
+    objects = [path for group in (own, others) for path in _objects(toolchain, group, target.parent / "objects")]
     _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", "-Wl,-e,gg_conv2d_forward")
     return Elf.read(target)
 
