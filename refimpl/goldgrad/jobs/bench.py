@@ -67,11 +67,11 @@ class Call:
 
     @property
     def work(self) -> tuple[int, str]:
-        """How much there is to do: multiply-accumulates, or elements of the first result."""
+        """How much there is to do: multiply-accumulates, or elements of the largest result."""
         t, (result, *_) = self.named, self.results
         operator, _, function = self.function.partition(".")
         if operator not in ("conv2d", "depthwise_conv2d", "fully_connected"):
-            return prod(result.shape), "element"
+            return max(prod(each.shape) for each in self.results), "element"
         if operator == "fully_connected":
             return prod(result.shape if function == "vjp_w" else t["w"].shape), "MAC"
         outputs = result if function == "forward" else t["g"]
