@@ -155,8 +155,8 @@ def test_step_of_a_bias(channels, largest):
     shape = (1, 3, 5, channels)
     mask = np.packbits(v.random.integers(0, 2, shape).astype(np.uint8), axis=-1, bitorder="little")
     m, q = (v.random.uniform(0.001, most, channels).astype(np.float32) for most in (0.1, largest))
-    limit = np.where(v.random.random(channels) < 0.5, largest, v.random.integers(0, largest, channels))
-    b = np.where(v.random.random(channels) < 0.5, limit, v.random.integers(-limit - 1, limit + 1))
+    limit = np.array([largest if v.random.random() < 0.5 else v.random.integers(0, largest)])
+    b = np.where(v.random.random(channels) < 0.5, limit, v.random.integers(-limit - 1, limit + 1, channels))
     for special in (0, 3):
         gy = v.floats(*shape, special=special)
         step = (b.astype(np.int32), q, limit.astype(np.int32), np.float32([0.7]))

@@ -11,9 +11,9 @@
  *   gy     float32 [pixels][channels]
  *   mask   uint8   [pixels][ceil(channels / 8)] (MASK-S1)
  *   m      float32 [channels], positive and finite
- *   b      int32   [channels], -limit - 1 <= b <= limit
+ *   b      int32   [channels], -limit - 1 <= b <= limit where q is not 0
  *   q      float32 [channels], lr float32 [1], any value
- *   limit  int32   [channels], not negative
+ *   limit  int32   [1], not negative
  *   b_new  int32   [channels]
  *   g      float32 [pixels][channels]
  *

@@ -77,7 +77,7 @@ static void block(int32_t pixels, int32_t row, int32_t mask_row, const float *gy
 static int32_t stepped(int32_t b, float db, float q, int32_t most, float lr) {
     const int32_t sum = __qadd(b, gg_round(-(lr * q) * db));
     const int32_t low = sum < -most - 1 ? -most - 1 : sum;
-    return low > most ? most : low;
+    return q == 0.0F ? b : low > most ? most : low;
 }
 
 void gg_bias_step_update(int32_t pixels, int32_t channels, const float *gy, const uint8_t *mask, const float *m,
@@ -89,7 +89,7 @@ void gg_bias_step_update(int32_t pixels, int32_t channels, const float *gy, cons
         float db[BLOCK];
         block(pixels, 4 * channels, bytes, gy + c, mask + c / BLOCK, m + c, g + c, db);
         for (int32_t i = c; i < c + BLOCK; ++i) {
-            b_new[i] = stepped(b[i], db[i - c], q[i], limit[i], *lr);
+            b_new[i] = stepped(b[i], db[i - c], q[i], *limit, *lr);
         }
     }
     for (; c < channels; ++c) {
@@ -99,6 +99,6 @@ void gg_bias_step_update(int32_t pixels, int32_t channels, const float *gy, cons
             g[at] = gg_get_bit(mask + i * bytes, c) ? gy[at] * m[c] : 0.0F;
             db += g[at];
         }
-        b_new[c] = stepped(b[c], db, q[c], limit[c], *lr);
+        b_new[c] = stepped(b[c], db, q[c], *limit, *lr);
     }
 }

@@ -51,7 +51,7 @@ CUTS: Mapping[str, Cuts] = {
     "bias_gradient.forward": {"g": LAST, "db0": FIRST, "db": FIRST},
     "bias_step.update": {
         **{"gy": LAST, "mask": BIT, "m": FIRST, "g": LAST},
-        **dict.fromkeys(("b", "q", "limit", "b_new"), FIRST),
+        **dict.fromkeys(("b", "q", "b_new"), FIRST),
     },
     "fully_connected.vjp_w": {"g": LAST, "dw0": FIRST, "dw": FIRST},
     "conv2d.forward": {"w": FIRST, "trained": FIRST, "b": FIRST, "m": FIRST, "y": LAST, "mask": BIT},

@@ -1,7 +1,7 @@
 """Mask, scale, sum and step of a bias, in one pass over a gradient (specs/ops/bias_step.md).
 
-Shapes: gy float32 [..., C], mask uint8 [..., ceil(C / 8)], m and q float32 [C], b and limit int32 [C], lr float32 [1],
-b_new int32 [C], g float32 [..., C].
+Shapes: gy float32 [..., C], mask uint8 [..., ceil(C / 8)], m and q float32 [C], b int32 [C], limit int32 [1],
+lr float32 [1], b_new int32 [C], g float32 [..., C].
 """
 
 from __future__ import annotations

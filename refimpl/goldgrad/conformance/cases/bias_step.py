@@ -15,8 +15,8 @@ def update(d: Draw) -> Case:
     """Any mask; gradients of every size, and steps that end within the limit, at it, and beyond."""
     shape = d.map_shape()
     count = shape[-1]
-    limit = d.integers((count,), 0, d.of((INT32_MAX, 1000)), "int32")
-    wide = limit.astype(np.int64)
+    limit = d.integers((1,), 0, d.of((INT32_MAX, 1000)), "int32")
+    wide = np.full(count, limit[0], np.int64)
     b = d.of((0 * wide, d.random.integers(-wide - 1, wide + 1), wide)).astype(np.int32)
     lr, q, _ = steps(d, (count,), (count,))
     arrays = (d.floats(shape), d.masks(shape[:-1], count), d.multipliers(count), b, q, limit, lr)
