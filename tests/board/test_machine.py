@@ -126,6 +126,19 @@ def check_fault(machine, function, kind, says):
         assert before == 50, "the ELF as it was loaded"
 
 
+@pytest.mark.rules("MEAS-S7")
+@pytest.mark.parametrize("native", [True, False])
+def test_counted_and_uncounted_calls_of_one_machine(elf, native):
+    machine = UnicornMachine(elf, watched=True, native=native)
+    counts = []
+    for expected in (50, 72):
+        counted = machine.count("counted", [])
+        assert counted.r0 == expected
+        counts.append(counted.instructions)
+        assert machine.call("counted", []) == expected + 11
+    assert counts[0] == counts[1]
+
+
 @pytest.mark.rules("ABI-N1")
 @pytest.mark.parametrize(("function", "kind", "says"), FAULTS)
 def test_what_a_call_may_not_do_and_that_the_next_is_as_the_first(elf, function, kind, says):

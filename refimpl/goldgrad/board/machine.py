@@ -291,10 +291,11 @@ class UnicornMachine(Machine):
         """Call a function; see :meth:`Machine.call`."""
         given = passed(arguments)
         self._uc.reg_write_batch([*zip(self._kept, KEPT, strict=True)])
-        self._start(name, given, seconds)
-        if seconds is not None and self._uc.reg_read(self._a.UC_ARM_REG_PC) & ~1 != LANDING:
+        self._start(name, given, BUDGET, seconds)
+        if self._uc.reg_read(self._a.UC_ARM_REG_PC) & ~1 != LANDING:
             self._load()
-            raise Hang(f"{name}: no end after {seconds:g} s", name)
+            after = f"{BUDGET:,} instructions" if seconds is None else f"{seconds:g} s"
+            raise Hang(f"{name}: no end after {after}", name)
         self._check(name, self._top(given))
         return int(np.uint32(self._uc.reg_read(self._a.UC_ARM_REG_R0)).view(np.int32))
 
@@ -303,8 +304,9 @@ class UnicornMachine(Machine):
         assert self._watch is not None, "make the machine watched"
         given = passed(arguments)
         self._uc.mem_write(STACK.start, bytes([PAINT]) * STACK.size)
-        self._watch.begin(budget)
-        self._start(name, given, None)
+        self._watch.take()  # whatever uncounted calls have left
+        self._watch.trace()
+        self._start(name, given, budget)
         instructions, trace = sum(self._watch.take().values()), self._watch.trace()
         if self._watch.exhausted:
             self._load()
@@ -312,8 +314,8 @@ class UnicornMachine(Machine):
         below = bytes(self.read(STACK.start, self._top(given) - STACK.start)).lstrip(bytes([PAINT]))
         return Counted(instructions, -(-len(below) // 4) * 4, trace, self._uc.reg_read(self._a.UC_ARM_REG_R0))
 
-    def _start(self, name: str, given: Passed, seconds: float | None) -> None:
-        """Enter a function, and run until it returns or until ``seconds`` are over."""
+    def _start(self, name: str, given: Passed, budget: int, seconds: float | None = None) -> None:
+        """Enter a function, and run until it returns; or until ``seconds``, or the budget if watched, are over."""
         from unicorn import UcError
 
         a, uc, top = self._a, self._uc, self._top(given)
@@ -329,6 +331,8 @@ class UnicornMachine(Machine):
         ]
         uc.reg_write_batch(registers)
         self._invalid = None
+        if self._watch:
+            self._watch.begin(budget)
         try:
             uc.emu_start(entry | 1, LANDING, timeout=0 if seconds is None else int(seconds * 1e6))
         except UcError as error:

@@ -84,6 +84,7 @@ def _tell_files(console: Console, folder: Path, count: int) -> None:
 
 def _finish(console: Console, wanted: Wanted, report: Report) -> int:
     """Print, write, and give the exit code."""
+    report.costs = costs(wanted.subject, report.functions)
     terminal.show(console, report)
     files = documents(wanted, report)
     write_files(files)
@@ -95,8 +96,6 @@ def _finish(console: Console, wanted: Wanted, report: Report) -> int:
 def documents(wanted: Wanted, report: Report) -> Mapping[Path, bytes]:
     """The reports that were asked for."""
     files: dict[Path, bytes] = {}
-    if wanted.json or wanted.html:
-        report.costs = costs(wanted.subject, report.functions)
     if wanted.json:
         files[wanted.json] = as_json(report.as_json())
     if wanted.junit:
