@@ -101,8 +101,8 @@ DIFFERS = """
 enum kind { FLOAT, INT32, INT8, UINT8 };
 
 static double value(const void *at, enum kind kind) {
-    float f;
-    int32_t i;
+    float f = 0;
+    int32_t i = 0;
     memcpy(&f, at, kind <= INT32 ? 4 : 1);
     memcpy(&i, at, kind <= INT32 ? 4 : 1);
     return kind == FLOAT ? f : kind == INT32 ? i : kind == INT8 ? *(const int8_t *)at : *(const uint8_t *)at;

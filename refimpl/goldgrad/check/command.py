@@ -25,6 +25,9 @@ from .results import FINDINGS, Finding, Report, Result, Subject, keep, kept
 from .session import PROFILES, check, check_choices, check_files, functions_of, properties_of
 from .vectors import MANIFEST, Recorded
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -61,16 +64,20 @@ def run(console: Console, wanted: Wanted) -> int:
                 _tell_files(console, Path(wanted.subject.provider.partition(":")[2]), made)
                 return 0
             return _finish(console, wanted, made)
-        report = check(
-            wanted.subject,
-            wanted.operators,
-            wanted.profile,
-            wanted.examples,
-            wanted.jobs,
-            told,
-            wanted.resume,
-            wanted.folder,
-        )
+        try:
+            report = check(
+                wanted.subject,
+                wanted.operators,
+                wanted.profile,
+                wanted.examples,
+                wanted.jobs,
+                told,
+                wanted.resume,
+                wanted.folder,
+            )
+        except KeyboardInterrupt:
+            console.print("interrupted; the same command with --resume goes on")
+            return INTERRUPTED
     return _finish(console, wanted, report)
 
 

@@ -120,11 +120,15 @@ class Result:
     seconds: float
     rules: tuple[str, ...]
     finding: Finding | None = None
+    is_vector: bool = False
+    """Whether it is of a permanent vector alone."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            **{name: getattr(self, name) for name in ("function", "property", "cases", "seconds", "rules")},
+            **{
+                name: getattr(self, name) for name in ("function", "property", "cases", "seconds", "rules", "is_vector")
+            },
             "status": self.status.value,
             "finding": self.finding.as_json() if self.finding else None,
         }
@@ -141,6 +145,7 @@ class Result:
             content["seconds"],
             tuple(content["rules"]),
             Finding.from_json(finding) if finding else None,
+            content["is_vector"],
         )
 
 
