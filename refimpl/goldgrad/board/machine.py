@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 RETURN = Bank("return", 0x6000_0000, 1 << 16)
 """Where calls return to."""
+LANDING = RETURN.start + PAGE
+"""The address itself: at 0x60000000 Unicorn 2.1.4 finds an exception."""
 STACK = Bank("stack", 0x6010_0000, 1 << 16)
 BUFFERS = Bank("operands", 0x6080_0000, 1 << 23)
 OURS = Bank("goldgrad's own", RETURN.start, 1 << 24)
@@ -293,10 +295,11 @@ class UnicornMachine(Machine):
         """Call a function; see :meth:`Machine.call`."""
         given = passed(arguments)
         self._uc.reg_write_batch([*zip(self._kept, KEPT, strict=True)])
-        self._start(name, given, seconds)
-        if seconds is not None and self._uc.reg_read(self._a.UC_ARM_REG_PC) & ~1 != RETURN.start:
+        self._start(name, given, BUDGET, seconds)
+        if self._uc.reg_read(self._a.UC_ARM_REG_PC) & ~1 != LANDING:
             self._load()
-            raise Hang(f"{name}: no end after {seconds:g} s", name)
+            after = f"{BUDGET:,} instructions" if seconds is None else f"{seconds:g} s"
+            raise Hang(f"{name}: no end after {after}", name)
         self._check(name, self._top(given))
         return int(np.uint32(self._uc.reg_read(self._a.UC_ARM_REG_R0)).view(np.int32))
 
@@ -305,8 +308,9 @@ class UnicornMachine(Machine):
         assert self._watch is not None, "make the machine watched"
         given = passed(arguments)
         self._uc.mem_write(STACK.start, bytes([PAINT]) * STACK.size)
-        self._watch.begin(budget)
-        self._start(name, given, None)
+        self._watch.take()  # whatever uncounted calls have left
+        self._watch.trace()
+        self._start(name, given, budget)
         instructions, trace = sum(self._watch.take().values()), self._watch.trace()
         if self._watch.exhausted:
             self._load()
@@ -321,11 +325,11 @@ class UnicornMachine(Machine):
         from .emulators._accesses import CallAccesses  # it takes capstone, which only the timing model does
 
         watch = CallAccesses(self._uc, blocks, self.code, place)
-        self._start(name, passed(arguments), None)
+        self._start(name, passed(arguments), BUDGET)
         return watch
 
-    def _start(self, name: str, given: Passed, seconds: float | None) -> None:
-        """Enter a function, and run until it returns or until ``seconds`` are over."""
+    def _start(self, name: str, given: Passed, budget: int, seconds: float | None = None) -> None:
+        """Enter a function, and run until it returns; or until ``seconds``, or the budget if watched, are over."""
         from unicorn import UcError
 
         a, uc, top = self._a, self._uc, self._top(given)
@@ -337,12 +341,14 @@ class UnicornMachine(Machine):
             *((a.UC_ARM_REG_S0 + i, word) for i, word in enumerate(given.floats)),
             (a.UC_ARM_REG_FPSCR, 0),
             (a.UC_ARM_REG_SP, top),
-            (a.UC_ARM_REG_LR, RETURN.start | 1),
+            (a.UC_ARM_REG_LR, LANDING | 1),
         ]
         uc.reg_write_batch(registers)
         self._invalid = None
+        if self._watch:
+            self._watch.begin(budget)
         try:
-            uc.emu_start(entry | 1, RETURN.start, timeout=0 if seconds is None else int(seconds * 1e6))
+            uc.emu_start(entry | 1, LANDING, timeout=0 if seconds is None else int(seconds * 1e6))
         except UcError as error:
             fault = self._trap(name, error)
             self._load()
