@@ -43,7 +43,7 @@ def bench(monkeypatch, tmp_path, text, *arguments):
 
 def test_instructions_scratch_and_text(monkeypatch, tmp_path, capsys):
     assert bench(monkeypatch, tmp_path, SHAPES, "--json", "found.json") == 0
-    assert "x 1x4x4x16 w 8x1x1x16" in capsys.readouterr().out
+    assert "x 4x4x16 w 8x1x1x16" in capsys.readouterr().out
     found = json.loads((tmp_path / "found.json").read_text())
     conv, depthwise = found["calls"]
     assert (conv["work"], conv["unit"]) == (4 * 4 * 8 * 16, "MAC")

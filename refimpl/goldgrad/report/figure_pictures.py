@@ -42,7 +42,7 @@ def figure20(rows: Sequence[Row], _steps: Sequence[Step], suffix: str) -> bytes:
         handles, labels = axes[0].get_legend_handles_labels()
         axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
-    return _render(draw, len(models), (6.2 * len(models) + 1, 6), suffix, True)
+    return render(draw, len(models), (6.2 * len(models) + 1, 6), suffix, True)
 
 
 def _stages(axis: Any, rows: Sequence[Row]) -> None:
@@ -80,7 +80,7 @@ def figure21(rows: Sequence[Row], steps: Sequence[Step], suffix: str) -> bytes:
         _before_and_after(axes[1], [row for row in rows if row.model == "mcunet-5fps" and row.scheme != "full"])
         _latency(axes[2], models, steps)
 
-    return _render(draw, 3, (19, 6), suffix, False)
+    return render(draw, 3, (19, 6), suffix, False)
 
 
 def _peaks(axis: Any, rows: Sequence[Row], models: Sequence[str]) -> None:
@@ -166,7 +166,7 @@ def _clean(axis: Any) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _render(
+def render(
     draw: Callable[[Sequence[Any]], None], panels: int, size: tuple[float, float], suffix: str, share: bool
 ) -> bytes:
     """A figure of panels beside each other as the content of a file."""
