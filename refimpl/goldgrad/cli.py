@@ -366,6 +366,17 @@ def validate(
     raise typer.Exit(run(console(), folder, markdown, json))
 
 
+@timing.command()
+def fit(
+    folder: Annotated[Path, typer.Argument(help="Where the ELFs are that refimpl/.../validation.toml names.")],
+) -> None:
+    """The fitted numbers of the timing model, from the points that may decide them; an error if the table differs."""
+    from .report import timing as found
+    from .report.console import console
+
+    raise typer.Exit(found.fit(console(), folder))
+
+
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Where to write what was found.")]
 BenchOp = Annotated[str | None, typer.Option("--op", help="Only this operator, or function: conv2d, conv2d.forward.")]

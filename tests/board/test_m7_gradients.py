@@ -7,8 +7,8 @@ import functools
 import numpy as np
 import pytest
 
-from goldgrad.board.function import BUFFERS
 from goldgrad.board.kernels import BoardKernels
+from goldgrad.board.machine import BUFFERS
 from goldgrad.conformance.case import Case
 from goldgrad.conformance.properties import PROPERTIES, verify
 from goldgrad.conformance.strategies import NASTY, SPECIAL
@@ -103,6 +103,16 @@ WINDOWS = [
     (5, 5, 70, 3, 3, 1, (0, 0, 0, 0)),
     (3, 3, 11, 0, 1, 2, (0, 2, 1, 0)),
     (4, 3, 5, 2, 3, 1, (2, 3, 4, 1)),
+    # four pixels at a time: those of a whole row, at its edges and between, of one and of several residues
+    (12, 12, 6, 2, 3, 1, (1, 1, 1, 1)),
+    (3, 12, 13, 0, 5, 1, (2, 2, 2, 2)),
+    (4, 12, 8, 0, 7, 1, (3, 3, 3, 3)),
+    (4, 4, 8, 1, 7, 1, (3, 3, 3, 3)),
+    (8, 8, 10, 0, 3, 2, (1, 1, 1, 1)),
+    (6, 24, 4, 1, 3, 2, (1, 1, 1, 1)),
+    (8, 16, 5, 0, 5, 2, (2, 2, 2, 2)),
+    (4, 24, 9, 2, 7, 2, (3, 3, 3, 3)),
+    (1, 8, 8, 0, 3, 2, (2, 2, 1, 1)),
 ]
 
 
@@ -152,7 +162,7 @@ def test_update_of_a_weight(channels):
 def test_channels_apart(name, dtype):
     """Bytes as they were at any alignment, and nothing around them."""
     machine, random = provider().machine, np.random.default_rng(1)
-    source, target = BUFFERS, BUFFERS + 0x4000
+    source, target = BUFFERS.start, BUFFERS.start + 0x4000
     for count, width, from_stride, to_stride, shift in (
         (5, 24, 40, 24, 1), (3, 32, 32, 96, 3), (7, 3, 9, 5, 2), (4, 1, 7, 1, 0), (1, 19, 19, 23, 1),
         (5, 24, 40, 24, 0), (3, 32, 32, 96, 0), (9, 4, 72, 4, 4), (3, 46, 48, 64, 8), (2, 14, 16, 20, 0),

@@ -1,6 +1,7 @@
 """The timing model: each number of its table, its edges from every emulator, and what it says of whole programs."""
 
 import ctypes
+import dataclasses
 import functools
 import json
 import shutil
@@ -24,7 +25,7 @@ from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
 from goldgrad.board.function import Argument, trace_function
 from goldgrad.board.program import BETWEEN
-from goldgrad.board.timing import mca
+from goldgrad.board.timing import mca, validate
 from goldgrad.board.timing import microbenchmarks as micro
 from goldgrad.board.timing.cost import PARTS, Model
 from goldgrad.board.timing.decode import decode
@@ -38,7 +39,7 @@ from goldgrad.board.toolchain import find_toolchain, host_toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
-from goldgrad.report.timing import page
+from goldgrad.report.timing import band_faults, page, refits
 from goldgrad.sparse import FULL
 from goldgrad.training import Session
 
@@ -596,7 +597,7 @@ def test_validation_takes_what_is_there_and_says_what_is_not(tmp_path):
     assert "coremark-O2-2.elf and coremark-O2-4.elf not there" in skipped
     assert any("has no function damp" in text for text in skipped)
     assert summary(list(outcomes.values())) is None
-    text = page(TABLE, [loop, *outcomes.values()], {}, "", [])
+    text = page(TABLE, [loop, *outcomes.values()], {}, "", [], [])
     assert "| subs and bne, an iteration | 1 | 1.0 | +0.0 % | 2.0 | assembly | held out |" in text
     assert text.count("skipped: ") == len(outcomes)
     result = cli("timing", "validate", tmp_path / "absent")
@@ -626,6 +627,115 @@ def test_the_page_has_every_point_and_the_band():
         line = next(line for line in text.splitlines() if line.startswith(f"| {point.name} | "))
         predicted.append(Outcome(point, float(line.split("|")[3].replace(",", ""))))
     assert {kind: band(predicted, kind) for kind in TABLE.band} == TABLE.band
+
+
+SWINGS = """.syntax unified
+.thumb
+.global swings, _start
+.type swings, %function
+.balign 8
+_start:
+swings: movs r1, #0
+1: eor r1, r1, #1
+ ldrd r2, r3, [sp, #-8]
+ cmp r1, #0
+ bne 2f
+ nop
+2: subs r0, #1
+ bne 1b
+ bx lr
+.size swings, . - swings
+"""
+
+
+FILTER = """.balign 8
+.global {0}
+.type {0}, %function
+{0}: mov r7, r1
+ mov r2, r0
+ mov r3, r0
+.balign 8
+1: {1}
+ bne 1b
+ bx lr
+.size {0}, . - {0}
+"""
+ORDERS = {
+    "good": "vldr s15, [r3, #516]; vldr s13, [r3, #4]; subs r7, #1; vstr s15, [r3, #512];"
+    "vfma.f32 s14, s13, s15; add.w r3, r3, #4",
+    "bad": "subs r7, #1; vldr s15, [r3, #516]; add.w r3, r3, #4; vstr s15, [r3, #508]; add.w r2, r2, #4;"
+    "vldr s13, [r2]; vfma.f32 s14, s13, s15",
+}
+
+
+@mark.rules("TIM-S3")
+def test_the_order_of_a_filter_decides_what_a_tap_takes(tmp_path):
+    """A load of the FPU that falls into the younger slot waits for the shadow of VFMA to end."""
+    code = "".join(FILTER.format(*order) for order in ORDERS.items())
+    (tmp_path / "filters.S").write_text(f".syntax unified\n.thumb\n.global _start\n_start:\n{code}")
+    flags = ("-nostdlib", "-static", "-Wl,-e,_start", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
+    run = find_toolchain().run(*flags, tmp_path / "filters.S", "-o", tmp_path / "filters.elf")
+    assert run.returncode == 0, run.stderr
+    elf, found = Elf.read(tmp_path / "filters.elf"), {}
+    for name in ORDERS:
+        totals = []
+        for taps in (10, 20):
+            arguments = [Argument("float32", array=np.zeros(200, np.float32)), Argument("int32", value=taps)]
+            call = trace_function(elf, name, arguments)
+            totals.append(Model(TABLE, call.code).estimate(call.trace).total().total)
+        found[name] = (totals[1] - totals[0]) / 10
+    assert found == {"good": 4.0, "bad": 9.0}
+
+
+@mark.rules("TIM-S10")
+def test_a_fitted_number_is_what_its_declared_points_give(tmp_path, monkeypatch):
+    """Of a loop whose inner branch is always predicted wrongly, and counts that other penalties would have made."""
+    (tmp_path / "swings.S").write_text(SWINGS)
+    run = find_toolchain().run(
+        "-nostdlib", "-static", "-Wl,-e,_start", tmp_path / "swings.S", "-o", tmp_path / "swings.elf"
+    )
+    assert run.returncode == 0, run.stderr
+    known = data()
+    (fit,) = (fit for fit in known.fits if fit.name == "mispredict")
+    point = validate.Point(
+        *("here", "decides", "integer", "assembly", 1, ("swings.elf",) * 2, "swings", ([10], [30]), 20),
+        decides=True,
+    )
+    (now,) = Validation(tmp_path).outcomes(TABLE, [point])
+    with_6, with_8 = (now.predicted + cycles - TABLE.branch.mispredict for cycles in (6, 8))
+    points = [dataclasses.replace(point, cycles=with_6), dataclasses.replace(point, name="other", cycles=with_8)]
+    fit = dataclasses.replace(fit, points=("decides",))
+    monkeypatch.setattr("goldgrad.report.timing.data", lambda: dataclasses.replace(known, points=points, fits=(fit,)))
+    (refit,) = refits(Validation(tmp_path), TABLE)
+    assert validate.best(refit.errors) == 6
+    assert refit.errors[6] == pytest.approx(0)
+    assert refit.others == {"other": 8}
+    assert refit.fault == "pipeline.toml has 7 for mispredict, and its points give 6: set that"
+    assert not refits(Validation(tmp_path), fit.changed(TABLE, 6))[0].fault
+    assert refits(Validation(folder()), TABLE)[0].said.startswith("mispredict: not fitted, the ELF of decides")
+    changed = fit.changed(TABLE, 6).branch
+    assert (changed.mispredict, changed.mispredict_early_flags, changed.indirect) == (6, 5, 6)
+    assert fit.changed(TABLE, fit.now(TABLE)) == TABLE, "what follows from it is in the table as well"
+
+
+@mark.rules("TIM-S10")
+def test_what_decided_is_not_held_out():
+    known = data()
+    decided = {name for fit in known.fits for name in fit.points}
+    decided |= {name for entry in known.decided.values() for name in entry["points"]}
+    assert {point.name for point in known.points if point.use == "fitted"} == decided
+    text = (specs() / "docs" / "timing-validation.md").read_text()
+    for fit in known.fits:
+        assert f"{fit.name}: {fit.now(TABLE):g}, by {' and '.join(fit.points)}, with a mean error of" in text
+    for entry in known.decided.values():
+        assert entry["what"] in text
+
+
+@mark.rules("TIM-S8")
+def test_a_band_that_is_not_that_of_the_points_is_a_fault():
+    assert band_faults(TABLE, TABLE.band) == []
+    (fault,) = band_faults(TABLE, {**TABLE.band, "integer": 1})
+    assert "for integer, and the points give 1 %: set that" in fault
 
 
 def test_llvm_mca_is_compared_where_it_is():

@@ -130,7 +130,7 @@ def bias_step(b):
     source(b, "m", (3,), "float32", "constant")
     source(b, "b", (3,), "int32", "bias")
     source(b, "q", (3,), "float32", "constant")
-    source(b, "limit", (3,), "int32", "constant")
+    source(b, "limit", (1,), "int32", "constant")
     source(b, "lr", (1,), "float32", "rate")
     b.emit("mask_scale.forward", ("gy", "mask", "m"), ("g",), ("gradient",))
     b.emit("bias_gradient.forward", ("g",), ("db",), ("gradient",))

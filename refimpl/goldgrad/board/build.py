@@ -98,13 +98,13 @@ def build_kernels(
 
 
 def _needed(jobs: Sequence[Job], functions: Collection[str]) -> list[Job]:
-    """The jobs that functions need: those that have a function, and those that have one whose name these mention."""
+    """The jobs that functions need: those that define one, and those that define what these mention."""
     texts = {source: source.read_text() for source, _ in jobs}
     renamed = {source: dict(flag[2:].split("=") for flag in flags if "=gg_portable_" in flag) for source, flags in jobs}
     home = {
         renamed[source].get(name, name): source
         for source, text in texts.items()
-        for name in re.findall(r"^[\w(), ]*?\b(gg_\w+)\([^;{]*\) \{", text, re.MULTILINE)
+        for name in re.findall(r"^(?!extern)[\w(), ]*?\b(gg_\w+)(?:\([^;{]*\) \{|\[[^;{]*\] = \{)", text, re.MULTILINE)
     }
     wanted, found = [*functions], set[Path]()
     while wanted:

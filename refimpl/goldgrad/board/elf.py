@@ -21,6 +21,8 @@ except ModuleNotFoundError:
 CORE = "Cortex-M7"
 ARCHITECTURES = {11: "ARMv6-M", 12: "ARMv6S-M", 13: "ARMv7E-M"}
 """Tag_CPU_arch of what a Cortex-M7 runs; ARMv7-M is 10 with profile M."""
+WRITE, ALLOC = 1, 2
+"""Flags of a section: SHF_WRITE, SHF_ALLOC."""
 REMEDY = f"give an ELF for {CORE}"
 
 
@@ -52,6 +54,7 @@ class Section:
     size: int
     in_file: bool
     """Whether it has an image in flash."""
+    writable: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,9 @@ class Elf:
                 is_function = s["st_info"]["type"] == "STT_FUNC"
                 symbols[s.name] = Symbol(s.name, s["st_value"] & ~int(is_function), s["st_size"], is_function)
         sections = tuple(
-            Section(s.name, s["sh_addr"], s["sh_size"], s["sh_type"] != "SHT_NOBITS")
+            Section(s.name, s["sh_addr"], s["sh_size"], s["sh_type"] != "SHT_NOBITS", bool(s["sh_flags"] & WRITE))
             for s in file.iter_sections()
-            if s["sh_flags"] & 2 and s["sh_size"]  # SHF_ALLOC
+            if s["sh_flags"] & ALLOC and s["sh_size"]
         )
         comment = file.get_section_by_name(".comment")
         said = comment.data().decode("utf-8", "replace").split("\0") if comment else []

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..board.aapcs import Value
 from ..conformance.case import Case
 from ..kernels._call import Pointer, Scratch, Struct
 from ..numerics import Array
 from ..ops import Type
-from .providers.calls import Argument, Call, Value
+from .providers.calls import Argument, Call
 from .providers.compiled import Calls
 
 CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "bool": "uint8_t", "int32": "int32_t", "float32": "float"}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..board.aapcs import Word
+from ..board.kernels import Cost as Taken
+from ..board.kernels import KernelMachine
 from ..conformance.case import Case
-from ..conformance.properties import execute
+from ..conformance.properties import Fault, execute
 from ..conformance.providers import NotProvided
-from ..errors import GoldgradError
 from ..ops import Type
 from .providers.compiled import Compiled
-from .providers.emulated import Unicorn
-from .providers.isolated import Crashed, Hung
-from .providers.machine import Word
+from .providers.emulated import Emulated
 from .providers.opening import open_here
 from .results import Cost, Subject
 from .vectors import drawn
@@ -21,20 +21,20 @@ SAMPLE = 10
 """Cases of which the one with the largest result is measured."""
 
 
-class Counting(Unicorn):
-    """Counts what calls take."""
+class Counting:
+    """A machine that counts what calls take; how much scratch they want is asked without."""
 
-    def __init__(self, machine: Unicorn) -> None:
-        self.__dict__.update(machine.__dict__)
-        self.instructions = self.stack = 0
+    def __init__(self, machine: KernelMachine) -> None:
+        self._machine, self.name = machine, machine.name
+        self.has, self.place = machine.has, machine.place
+        self.constant, self.collect = machine.constant, machine.collect
+        self.taken: list[Taken] = []
 
     def call(self, symbol: str, arguments: Sequence[Word]) -> int:
-        """Call, and count; how much scratch is wanted is asked without."""
+        """Call, and count."""
         if symbol.endswith("_scratch_bytes"):
-            return super().call(symbol, arguments)
-        instructions, stack = self.measure(symbol, arguments, super().call)
-        self.instructions += instructions
-        self.stack = max(self.stack, stack)
+            return self._machine.call(symbol, arguments)
+        self.taken.append(self._machine.measure(symbol, arguments))
         return 0
 
 
@@ -43,22 +43,27 @@ def costs(subject: Subject, functions: Sequence[str]) -> list[Cost]:
     if "@unicorn" not in subject.provider and not subject.provider.startswith("elf:"):
         return []
     provider = open_here(subject.provider, **subject.options)
-    if not isinstance(provider, Compiled) or not isinstance(provider.machine, Unicorn):
+    if (
+        not isinstance(provider, Compiled)
+        or not isinstance(provider.machine, Emulated)
+        or provider.machine.name != "unicorn"
+    ):
         return []
+    machine = KernelMachine(provider.machine.machine.elf, watched=True)
     found = []
     for function in functions:
-        machine = provider.machine
         for case in sorted(drawn([function], SAMPLE), key=lambda case: -case.types[0].nbytes):
             counting = Counting(machine)
             try:
                 execute(case, Compiled(provider.name, counting, provider.calls))
-            except (NotProvided, Crashed, Hung, GoldgradError):
+            except NotProvided:
                 continue
-            except Exception:  # a finding, of which the check itself has told
+            except Fault:  # of which the check itself has told
                 continue
             symbol = provider.calls.symbol(function)
             flash = machine.elf.symbols[symbol].size if symbol else 0
-            found.append(Cost(function, _operands(case), counting.instructions, counting.stack, flash))
+            instructions, stack = sum(t.instructions for t in counting.taken), max(t.stack for t in counting.taken)
+            found.append(Cost(function, _operands(case), instructions, stack, flash))
             break
     return found
 

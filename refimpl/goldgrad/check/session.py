@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 
+from .. import paths
 from .._version import __version__
 from ..conformance.case import VARIANT, Case
 from ..conformance.compare import Mismatch, rules_of
@@ -20,6 +21,7 @@ from ..conformance.properties import PROPERTIES, verify
 from ..conformance.providers import NotProvided, Provider, lacking
 from ..conformance.search import explore, without
 from ..errors import GoldgradError, show
+from ..kernels import SETS
 from ..ops import FUNCTIONS
 from ..profiles import GOLDGRAD
 from ..profiles import PROFILES as SEMANTICS
@@ -348,6 +350,9 @@ class Journal:
 
 def _digests(subject: Subject) -> list[str]:
     """Of the files that the provider is made of: a changed kernel is another subject."""
-    target = subject.provider.partition(":")[2].rpartition("@")[0] or subject.provider.partition(":")[2]
-    files = [Path(part) for part in target.split(",")] + ([Path(subject.map)] if subject.map else [])
+    kind, _, target = subject.provider.partition(":")
+    files = [Path(part) for part in (target.rpartition("@")[0] or target).split(",")]
+    if kind.partition("@")[0] in ("c", *SETS) and not target:
+        files = sorted((paths.data("kernels_c") / "src").rglob("*.[ch]"))
+    files += [Path(subject.map)] if subject.map else []
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]

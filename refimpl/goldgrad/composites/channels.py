@@ -57,7 +57,7 @@ CUTS: Mapping[str, Cuts] = {
     },
     "depthwise_conv2d.vjp_x": {"g": LAST, "w": LAST, "trained": LAST, "dx0": LAST, "dx": LAST},
     "depthwise_conv2d.vjp_w": {"g": LAST, "x": LAST, "dw0": LAST, "dw": LAST},
-    "sgd_update_bias.update": dict.fromkeys(("b", "db", "q", "limit", "b_new"), FIRST),
+    "sgd_update_bias.update": dict.fromkeys(("b", "db", "q", "b_new"), FIRST),
 }
 SOURCE: Cuts = {"w": LAST, "trained": LAST, "dx0": LAST, "dx": LAST}
 """conv2d.vjp_x from a whole g: one channel of dx."""

@@ -474,7 +474,7 @@ def _updated(case: Case, gradient: Array, provider: Provider | None) -> Array:
     """The parameter after a step; by the reference where nobody else is asked."""
     w, q, lr = (case.extra[name] for name in ("w", "q", "lr"))
     if case.function == "bias_gradient.forward":
-        limit = np.full(w.shape, INT32_MAX, np.int32)
+        limit = np.array([INT32_MAX], np.int32)
         step = Case("sgd_update_bias.update", (w, gradient, q, limit, lr))
     else:
         step = Case("sgd_update_weight.update", (w, gradient, q, lr))

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..board.toolchain import NAMES
 from ..errors import GoldgradError, show
+from ..kernels import SETS
 from .bench import Measured
-from .on_board import KERNELS
 
 FORMAT = "goldgrad kernels baseline 1"
 COSTS = ("instructions", "cycles", "scratch", "stack", "text")
@@ -74,7 +74,7 @@ def read(file: Path) -> Baseline:
         raise GoldgradError(f"{file} is no JSON; {REMEDY}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("costs") != list(COSTS):
         raise GoldgradError(f"{file} is no {FORMAT!r}; {REMEDY}")
-    known = {"kernels": KERNELS, "toolchain": tuple(NAMES)}
+    known = {"kernels": SETS, "toolchain": tuple(NAMES)}
     for name, values in known.items():
         if content.get(name) not in values:
             raise GoldgradError(f"{file} has {name} {show(content.get(name))}; use {' or '.join(values)}, or {REMEDY}")

@@ -106,7 +106,7 @@ class Streaming:
         return {"percent": self.percent, "whole": self.whole.as_json(), "streamed": self.streamed.as_json()}
 
 
-def streaming(model: str, scheme: str, kernels: str = on_board.KERNELS[0], room: int = 0) -> Streaming:
+def streaming(model: str, scheme: str, kernels: str = on_board.KERNELS, room: int = 0) -> Streaming:
     """Take the step both ways."""
     return Streaming(take(model, scheme, kernels, STREAMING), take(model, scheme, kernels, room=room))
 

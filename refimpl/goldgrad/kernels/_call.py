@@ -7,7 +7,8 @@ its pointers, a code generator puts expressions there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import index
 from types import SimpleNamespace
@@ -37,6 +38,12 @@ class Struct:
     """Name of the type, for example ``gg_conv2d_t``."""
     fields: Fields
     """Values in the order of the struct; a nested struct is a mapping of its own."""
+
+    @property
+    def packed(self) -> bytes:
+        """The struct as it lies in memory: int32 after int32, on every machine that goldgrad knows."""
+        numbers = [*_numbers(self.fields)]
+        return struct.pack(f"<{len(numbers)}i", *numbers)
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,14 @@ def _argument(described: Struct | int | str | Scratch) -> Argument:
     if isinstance(described, Struct):
         return Struct(described.ctype, _integers(described.fields))
     return described if isinstance(described, Scratch) else index(described)
+
+
+def _numbers(fields: Fields) -> Iterator[int]:
+    for value in fields.values():
+        if isinstance(value, Mapping):
+            yield from value.values()
+        else:
+            yield value
 
 
 def _integers(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ..jobs.bench import SCHEMES, Bench, Call, Measured, of_file, of_networks
 from ..jobs.bench_baseline import COSTS, RATES, Baseline, Budgets, Change, Comparison, costs_of
 from ..jobs.latency import Step
 from ..jobs.on_board import KERNELS
+from ..kernels import SETS
 from .files import as_json, check_outputs, write_files
 from .peer_counts import counts, peers
 from .plan_picture import check_formats
@@ -42,7 +43,7 @@ class Wanted:
 
     op: str | None = None
     shapes: Path | None = None
-    kernels: str = KERNELS[0]
+    kernels: str = KERNELS
     compiler: str | None = None
     baseline: Path | None = None
     budgets: Budgets = field(default_factory=Budgets)
@@ -137,8 +138,8 @@ def _calls(wanted: Wanted) -> list[Call]:
 def _tools(wanted: Wanted, old: Baseline | None) -> tuple[str, Toolchain]:
     """Kernels and compiler; a baseline's own, if there is one."""
     kernels = old.kernels if old else wanted.kernels
-    if kernels not in KERNELS:
-        raise GoldgradError(f"a board has no kernels {show(kernels)}; use {' or '.join(KERNELS)}")
+    if kernels not in SETS:
+        raise GoldgradError(f"a board has no kernels {show(kernels)}; use {' or '.join(SETS)}")
     return kernels, find_toolchain(wanted.compiler or (old.toolchain if old else None))
 
 

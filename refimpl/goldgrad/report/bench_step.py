@@ -14,7 +14,7 @@ from ..errors import GoldgradError, show
 from ..jobs import latency
 from ..jobs.bench import SCHEMES
 from ..jobs.latency import STAGES, Step, Streaming
-from ..jobs.on_board import KERNELS
+from ..kernels import SETS
 from .bench_pictures import by_layer
 from .console import tell_files
 from .files import as_json, check_outputs, write_files, write_json
@@ -134,5 +134,5 @@ def _case(text: str) -> tuple[str, str]:
 
 
 def _check_kernels(kernels: str) -> None:
-    if kernels not in KERNELS:
-        raise GoldgradError(f"a board has no kernels {show(kernels)}; use {' or '.join(KERNELS)}")
+    if kernels not in SETS:
+        raise GoldgradError(f"a board has no kernels {show(kernels)}; use {' or '.join(SETS)}")

@@ -195,7 +195,9 @@ def _shift(found: Any, row: Row, operands: _Operands) -> bool:
     inline = [
         i
         for i, operand in enumerate(found.operands)
-        if operand.type == arm.ARM_OP_REG and operand.shift.type and row.id not in ("shift", "extend-add", "pkhtb")
+        if operand.type == arm.ARM_OP_REG
+        and operand.shift.type
+        and row.id not in ("shift", "extend", "extend-add", "pkhtb")
     ]
     names = operands.names
     roles = row.operands

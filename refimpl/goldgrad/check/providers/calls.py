@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from ... import paths
+from ...board.aapcs import Value
 from ...errors import GoldgradError, show
 from ...kernels._call import KERNELS, Pointer, Scratch, Struct, describe
 from ...numerics import Array
@@ -40,14 +41,6 @@ TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float3
 FIELDS = {"symbol", "arguments", "scratch", "when", "only", "scratch_symbol"}
 ONLY = ("kernel", "stride", "pad", "dilation", "size", "channels", "batch")
 NULL = "NULL"
-
-
-@dataclass(frozen=True)
-class Value:
-    """A number passed by value."""
-
-    type: str
-    value: int | float
 
 
 Argument = Value | Pointer | Struct | Scratch | None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
+from ...board.aapcs import Value, Word
 from ...conformance.providers import NotProvided, Scratch
 from ...kernels._call import Pointer, Struct
 from ...numerics import Array
 from ...ops import FUNCTIONS
-from .calls import Argument, Call, Value
-from .machine import Machine, Word
+from .calls import Argument, Call
+from .machine import Machine
 
 
 class Calls(Protocol):
@@ -68,20 +66,21 @@ class Compiled:
             raise NotProvided
         machine = self.machine
         given = {name: array for name, array in arrays.items() if array is not None}
-        places = machine.place(list(given.values()))
-        addresses = dict(zip(given, places, strict=True))
-        words = [self._word(argument, addresses) for argument in call.arguments]
-        size = call.scratch
-        if isinstance(size, str):
-            size = machine.call(size, [word for word, a in zip(words, call.arguments, strict=True) if _is_struct(a)])
+        size = self._scratch_bytes(call)
         if size:
             given["scratch"] = scratch(size)
-            places = machine.place(list(given.values()))
-            addresses = dict(zip(given, places, strict=True))
-            words = [self._word(argument, addresses) for argument in call.arguments]
+        addresses = dict(zip(given, machine.place(list(given.values())), strict=True))
+        words = [self._word(argument, addresses) for argument in call.arguments]
         for step in self._samples(call, given, addresses):
             machine.call(call.symbol, [step.get(i, word) for i, word in enumerate(words)])
         machine.collect()
+
+    def _scratch_bytes(self, call: Call) -> int:
+        """How much scratch the call wants; the kernels themselves may be who says it."""
+        if not isinstance(call.scratch, str):
+            return call.scratch
+        self.machine.place([])
+        return self.machine.call(call.scratch, [self._word(a, {}) for a in call.arguments if isinstance(a, Struct)])
 
     def _samples(
         self, call: Call, given: Mapping[str, Array], addresses: Mapping[str, int]
@@ -107,23 +106,5 @@ class Compiled:
         if isinstance(argument, Pointer):
             return addresses.get(argument.name, 0)
         if isinstance(argument, Struct):
-            return self.machine.constant(packed(argument))
+            return self.machine.constant(argument.packed)
         return 0 if argument is None else addresses.get("scratch", 0)
-
-
-def packed(argument: Struct) -> bytes:
-    """The struct's bytes: int32 fields, nested structs in their place."""
-    numbers = [*_numbers(argument.fields)]
-    return struct.pack(f"<{len(numbers)}i", *numbers)
-
-
-def _numbers(fields: Mapping[str, Any]) -> Iterator[int]:
-    for value in fields.values():
-        if isinstance(value, Mapping):
-            yield from _numbers(value)
-        else:
-            yield int(np.int32(value))
-
-
-def _is_struct(argument: Argument) -> bool:
-    return isinstance(argument, Struct)

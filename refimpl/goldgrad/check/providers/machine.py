@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...board.aapcs import Value, Word
 from ...errors import GoldgradError
 from ...numerics import Array
-from .calls import Value
-
-Word = Value | int
-"""An argument: a number, or an address."""
 
 
 class Machine(Protocol):

@@ -1,0 +1,126 @@
+"""Functions called one by one on the emulated core: where arguments go, and what a call may not do."""
+
+import numpy as np
+import pytest
+
+from goldgrad.board.aapcs import Passed, Value, passed
+from goldgrad.board.elf import Elf
+from goldgrad.board.errors import Hang, StackOverflow, Trap
+from goldgrad.board.machine import CONSTANTS, UnicornMachine, pages_of
+from goldgrad.board.toolchain import find_toolchain
+from goldgrad.errors import GoldgradError
+
+SOURCE = """
+#include <stdint.h>
+
+const int32_t constant = 3;
+int32_t variable = 5, zero;
+
+int32_t mixed(int32_t a, double b, float c, int64_t d, float e, int8_t f, double g, int16_t h) {
+    return a == -1 && b == 2.5 && c == -3.0F && d == -4000000000LL && e == 5.5F && f == -6 && g == 7.25 && h == 44;
+}
+int32_t many(float a, double b, float c, double d, double e, double f, double g, double h, double i, double j,
+             float k) {
+    return a + b + c + d + e + f + g + h + i + j == 55.0 && k == 11.0F;
+}
+int32_t counted(void) { return variable++ * 10 + zero++; }
+void add(const uint8_t *x, uint8_t *y) { y[0] = (uint8_t)(x[0] + 1); }
+void to_constant(void) { *(volatile int32_t *)(uintptr_t)&constant = 4; }
+void nowhere(void) { *(volatile int32_t *)0x90000000 = 4; }
+void endless(void) { for (;;) { __asm__ volatile(""); } }
+void deep(int32_t n) { volatile uint8_t room[4096]; room[0] = (uint8_t)n; deep(n + room[0]); __asm__ volatile(""); }
+__attribute__((naked)) void clobbers(void) { __asm__("movs r4, #1\\n bx lr"); }
+__attribute__((naked)) void clobbers_float(void) { __asm__("vmov.f32 s16, #1.0\\n bx lr"); }
+__attribute__((naked)) void pops(void) { __asm__("sub sp, #8\\n bx lr"); }
+void flushes(void) { __asm__ volatile("vmrs r0, fpscr\\n orr r0, r0, #0x1000000\\n vmsr fpscr, r0" ::: "r0"); }
+"""
+SCRIPT = "SECTIONS { .text 0x10000 : { *(.text*) *(.rodata*) } .data 0x30000000 : { *(.data*) } .bss : { *(.bss*) } }"
+
+
+def test_arguments_in_registers_and_on_the_stack():
+    """Counted by hand, by the standard's rules: gaps are filled by floats, and nothing follows what is on the stack."""
+    one, two = 0x3F80_0000, 0x4000_0000_0000_0000
+    assert passed([1, Value("int64", -1), 2]) == Passed((1, 0, 0xFFFF_FFFF, 0xFFFF_FFFF), (), bytes([2, *[0] * 7]))
+    assert passed([1, 2, 3, Value("int64", 4), 5]) == Passed((1, 2, 3, 0), (), bytes([4, *[0] * 7, 5, *[0] * 7]))
+    floats = [Value("float32", 1), Value("float64", 2), Value("float32", 1), Value("int8", 300)]
+    assert passed(floats) == Passed((44,), (one, one, 0, two >> 32), b"")
+    full = passed([Value("float64", 1)] * 7 + [Value("float32", 1), Value("float64", 2), Value("float32", 1)])
+    assert len(full.floats) == 15
+    assert full.stack == two.to_bytes(8, "little") + one.to_bytes(4, "little") + bytes(4)
+    mixed = passed([0, 0, 0, 0, 9, Value("float64", 2)] + [Value("float64", 2)] * 8)
+    assert mixed.stack == bytes([9, *[0] * 7]) + two.to_bytes(8, "little")
+
+
+@pytest.fixture(scope="module")
+def elf(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("machine")
+    (folder / "functions.c").write_text(SOURCE)
+    (folder / "script.ld").write_text(SCRIPT)
+    flags = ("-nostdlib", "-static", "-Wno-infinite-recursion", "-Wl,-e,0", f"-Wl,-T,{folder / 'script.ld'}")
+    toolchain = find_toolchain()
+    libraries = ["-lgcc"] if toolchain.name == "gcc" else []
+    made = toolchain.run(*flags, folder / "functions.c", *libraries, "-o", folder / "functions.elf")
+    assert made.returncode == 0, made.stderr
+    return Elf.read(folder / "functions.elf")
+
+
+MIXED = [
+    Value("int32", -1),
+    Value("float64", 2.5),
+    Value("float32", -3),
+    Value("int64", -4_000_000_000),
+    Value("float32", 5.5),
+    Value("int8", -6),
+    Value("float64", 7.25),
+    Value("int16", 65580),
+]
+MANY = [Value("float64" if i in (2, 4, 5, 6, 7, 8, 9, 10) else "float32", i) for i in range(1, 12)]
+FAULTS = [
+    ("to_constant", Trap, r"to_constant: write to code or constants \(PC 0x\w+ in to_constant\+0x\w+, address 0x"),
+    ("nowhere", Trap, r"access outside its memory \(PC 0x\w+ in nowhere\+0x\w+, address 0x90000000\)"),
+    ("endless", Hang, "endless: no end after 0.2 s"),
+    ("deep", StackOverflow, "deep takes more than 65,536 bytes of stack"),
+    ("clobbers", Trap, "returns with another stack pointer, or other values in r4-r11 or s16-s31"),
+    ("clobbers_float", Trap, "other values in r4-r11 or s16-s31"),
+    ("pops", Trap, "returns with another stack pointer"),
+    ("flushes", Trap, "returns with the FPU in another mode: FPSCR 0x01000000"),
+]
+
+
+def check_machine(machine):
+    """What every machine owes, whatever emulates it."""
+    assert machine.call("mixed", MIXED) == 1
+    assert machine.call("many", MANY) == 1
+    assert [machine.call("counted", []) for _ in range(2)] == [50, 61]
+    x, y = np.full(400, 7, np.uint8), np.zeros(400, np.uint8)
+    places = machine.place([x[3:], y[5:]])
+    assert [(place - array.ctypes.data) % 64 for place, array in zip(places, (x[3:], y[5:]), strict=True)] == [0, 0]
+    machine.call("add", places)
+    machine.collect()
+    assert y.tolist() == [0] * 5 + [8] + [0] * 394
+    assert set(x) == {7}
+    with pytest.raises(GoldgradError, match="constants take more than"):
+        machine.constant(bytes(CONSTANTS + 1))
+
+
+@pytest.mark.rules("MEAS-S7")
+def test_calls(elf):
+    machine = UnicornMachine(elf)
+    assert [(pages.writable, pages.start) for pages in pages_of(elf)] == [(False, 0x10000), (True, 0x3000_0000)]
+    check_machine(machine)
+    with pytest.raises(GoldgradError, match="operands take more than"):
+        machine.place([np.zeros(1 << 24, np.uint8)])
+
+
+@pytest.mark.rules("ABI-N1")
+@pytest.mark.parametrize(("function", "kind", "says"), FAULTS)
+def test_what_a_call_may_not_do_and_that_the_next_is_as_the_first(elf, function, kind, says):
+    machine = UnicornMachine(elf)
+    for _ in range(2):
+        with pytest.raises(kind, match=says):
+            machine.call(function, [1], 0.2)
+        assert machine.call("counted", []) in (50, 61, 72)
+    if kind is not Trap or "PC" in says:
+        with pytest.raises(kind):
+            machine.call(function, [1], 0.2)
+        assert machine.call("counted", []) == 50
