@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,11 +80,16 @@ def _projected_script(script: Path, target: Path) -> Path:
 
 
 def build_kernels(
-    kernels: str, target: Path, toolchain: Toolchain | None = None, functions: Collection[str] | None = None
+    kernels: str,
+    target: Path,
+    toolchain: Toolchain | None = None,
+    functions: Collection[str] | None = None,
+    instead: Mapping[Path, Path] | None = None,
 ) -> Elf:
     """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`.
 
-    With ``functions``, names in C, only the sources that these need.
+    With ``functions``, names in C, only the sources that these need.  ``instead`` puts sources into the place of some
+    of the set's, warnings allowed: experiments, and mutants.
     """
     toolchain = toolchain or find_toolchain()
     firmware = paths.data("renode") / "firmware"
@@ -92,7 +97,9 @@ def build_kernels(
     jobs = jobs if functions is None else _needed(jobs, functions)
     entry = min(functions) if functions else "gg_conv2d_forward"
     jobs.append((firmware / "memory.c", (f"-I{firmware}", "-fno-builtin")))
-    objects = _objects(toolchain, jobs, target.parent / "objects")
+    own = [job for job in jobs if job[0] not in (instead or {})]
+    others = [(there, (*flags, "-w")) for source, flags in jobs if (there := (instead or {}).get(source))]
+    objects = [path for group in (own, others) for path in _objects(toolchain, group, target.parent / "objects")]
     _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", f"-Wl,-e,{entry}")
     return Elf.read(target)
 

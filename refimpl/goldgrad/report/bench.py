@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -22,7 +23,7 @@ from ..board.toolchain import Toolchain, find_toolchain
 from ..errors import GoldgradError, show
 from ..jobs import bench_baseline, latency
 from ..jobs.bench import SCHEMES, Bench, Call, Measured, of_file, of_networks
-from ..jobs.bench_baseline import Baseline, Budgets, Comparison, costs_of
+from ..jobs.bench_baseline import COSTS, RATES, Baseline, Budgets, Change, Comparison, costs_of
 from ..jobs.latency import Step
 from ..jobs.on_board import KERNELS
 from ..kernels import SETS
@@ -191,7 +192,7 @@ def _growth(found: Comparison) -> dict[tuple[str, str], str]:
     """By shape: change of instructions and of cycles in percent, where there is one."""
     changes = {(change.key, change.cost): f"{change.percent:+.2f}" for change in found.changes}
     keys = dict.fromkeys(change.key for change in found.changes)
-    texts = {key: [changes.get((key, cost), "0") for cost in bench_baseline.RATES] for key in keys}
+    texts = {key: [changes.get((key, cost), "0") for cost in RATES] for key in keys}
     return {key: f"{', '.join(pair)} %" for key, pair in texts.items() if pair != ["0", "0"]} | dict.fromkeys(
         found.new, "new"
     )
@@ -234,21 +235,32 @@ def own_with_update(found: Sequence[Measured]) -> float | None:
 
 
 def _changes(found: Comparison, everything: bool) -> Table:
-    """What changed, a line a cost; of rates only what changed by more than a hundredth of a percent."""
+    """What changed, a line a shape; where nothing is over, of rates only what changed by a hundredth of a percent."""
     table = Table(box=SIMPLE_HEAD)
-    for column in ("kernel and shape", "cost", "baseline", "now", "change", ""):
-        table.add_column(column, justify="right" if column in ("baseline", "now", "change") else "left")
+    for column in ("kernel and shape", *COSTS):
+        table.add_column(column, justify="left" if column.startswith("kernel") else "right")
+    changes: dict[tuple[str, str], dict[str, Change]] = defaultdict(dict)
     for change in found.changes:
-        if everything or change.over or change.cost not in bench_baseline.RATES or abs(change.percent) >= 0.01:
-            name = " ".join(change.key)
-            by = f"{change.new - change.old:+,} ({change.percent:+.2f} %)"
-            verdict = "over" if change.over else "less" if change.new < change.old else ""
-            row = (escape(name), change.cost, f"{change.old:,}", f"{change.new:,}", by, verdict)
-            table.add_row(*row, style="red" if change.over else None)
+        changes[change.key][change.cost] = change
+    for key, costs in changes.items():
+        if everything or any(map(_is_telling, costs.values())):
+            table.add_row(escape(" ".join(key)), *(_cell(costs.get(cost)) for cost in COSTS))
     for words, keys in (("new", found.new), ("gone", found.gone)):
         for key in keys:
-            table.add_row(escape(" ".join(key)), "", "", "", "", words)
+            table.add_row(escape(" ".join(key)), words)
     return table
+
+
+def _is_telling(change: Change) -> bool:
+    return change.over or change.cost not in RATES or abs(change.percent) >= 0.01
+
+
+def _cell(change: Change | None) -> str:
+    if change is None:
+        return ""
+    by = f"{change.new - change.old:+,}"
+    words = f"{by} ({change.percent:+.2f} %)" if change.cost in RATES else by
+    return f"[{'red' if change.over else 'green' if change.new < change.old else 'default'}]{words}[/]"
 
 
 def _say(console: Console, found: Comparison) -> None:
