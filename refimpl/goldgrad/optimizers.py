@@ -41,7 +41,7 @@ class Optimizer:
         channels = Type((shape[-1] if len(shape) == 3 else shape[0],), "float32")  # HWC; OHWI, OI and a bias
         q = builder.outside(f"{parameter}.q", channels, "constant")
         if builder.tensors[parameter].role == "bias":
-            limit = builder.outside(f"{parameter}.limit", Type(shape, "int32"), "constant")
+            limit = builder.outside(f"{parameter}.limit", SCALAR["int32"], "constant")
             _update(builder, "sgd_update_bias.update", (parameter, gradient, q, limit, rate), (parameter,))
             return
         attributes: dict[str, Any] = {}

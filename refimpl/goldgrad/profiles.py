@@ -9,16 +9,31 @@ from typing import Any
 import numpy as np
 
 from .errors import GoldgradError, require, show
-from .numerics import F32, F64, I8, I32, I64, INT32_MAX, INT32_MIN, Array, clamp, float32, mul32, quiet, sub32
-from .ops import conv2d, depthwise_conv2d, fully_connected, softmax_cross_entropy
-from .ops._split_weight import merge
-from .ops._weight_slice import put, scale_axis, select
+from .numerics import (
+    F32,
+    F64,
+    I8,
+    I32,
+    I64,
+    INT32_MAX,
+    INT32_MIN,
+    Array,
+    add32,
+    clamp,
+    float32,
+    mul32,
+    quiet,
+    sub32,
+)
+from .ops import avg_pool2d, conv2d, depthwise_conv2d, fully_connected, softmax_cross_entropy
+from .ops._quantization import widen
+from .ops._weight_slice import along, put, select
 from .ops.mask import pack
 from .rules import rule
 
 Run = Callable[..., Any]
-Rescale = Callable[[F64, F32], I64]
-"""Accumulators, channels last, and one multiplier a channel, to integers at the output's scale."""
+Rescale = Callable[[F64, Array], I64]
+"""Accumulators, channels last, and one multiplier a channel, float32 or float64, to integers at the output's scale."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +46,35 @@ class Profile:
 
 
 @quiet
-def truncated(x: F32) -> I64:
+def truncated(x: F32 | F64) -> I64:
     """The integer toward zero, saturated to int32; NaN gives 0: what VCVT.S32.F32 does."""
     return np.nan_to_num(np.clip(np.trunc(x).astype(np.float64), INT32_MIN, INT32_MAX), nan=0.0).astype(np.int64)
 
 
-@rule("PROF-S1")
-def _truncating(acc: F64, m: F32) -> I64:
-    return truncated(mul32(float32(acc), m))
+@quiet
+def half_away(x: F64) -> I64:
+    """The nearest integer, a half away from zero, saturated to int32; NaN gives 0."""
+    whole = np.trunc(x)
+    return truncated(whole + np.copysign(np.abs(x - whole) >= 0.5, x))
+
+
+@rule("PROF-S1", "PROF-C4")
+def _truncating(acc: F64, m: Array) -> I64:
+    product = mul32(float32(acc), m)
+    require(
+        bool((np.abs(product) < 2.0**31 - 128).all()),
+        "PROF-C4",
+        "an accumulator times its multiplier leaves int32 with a zero point",
+        "give smaller multipliers",
+    )
+    return truncated(product)
 
 
 @rule("PROF-S6", "PROF-C1")
-def fixed_point(acc: F64, m: F32) -> tuple[I64, I64, I64]:
-    """Accumulators, multipliers M below 2^31, and exponents e."""
+def fixed_point(acc: F64, m: Array) -> tuple[I64, I64, I64]:
+    """Accumulators, multipliers M up to 2^31, and exponents e."""
     fraction, exponent = np.frexp(m.astype(np.float64))
-    factor, e = (fraction * 2.0**31).astype(np.int64), exponent.astype(np.int64)
+    factor, e = np.floor(fraction * 2.0**31 + 0.5).astype(np.int64), exponent.astype(np.int64)
     factor, e = np.where(e < -31, 0, factor), np.where(e < -31, 0, e)
     require(bool((e <= 30).all()), "PROF-C1", f"a multiplier has the exponent {e.max()}", "give one below 2^30")
     whole = acc.astype(np.int64)
@@ -60,17 +89,16 @@ def fixed_point(acc: F64, m: F32) -> tuple[I64, I64, I64]:
 
 
 @rule("PROF-S7")
-def _double_rounding(acc: F64, m: F32) -> I64:
+def _double_rounding(acc: F64, m: Array) -> I64:
     whole, factor, e = fixed_point(acc, m)
     high = ((whole << np.maximum(e, 0)) * factor + (1 << 30)) >> 31
     right = np.maximum(-e, 0)
-    half_away = (high >> right) + ((high & ((1 << right) - 1)) > (((1 << right) - 1) >> 1) + (high < 0))
-    result: I64 = half_away
+    result: I64 = (high >> right) + ((high & ((1 << right) - 1)) > (((1 << right) - 1) >> 1) + (high < 0))
     return result
 
 
 @rule("PROF-S8")
-def _single_rounding(acc: F64, m: F32) -> I64:
+def _single_rounding(acc: F64, m: Array) -> I64:
     whole, factor, e = fixed_point(acc, m)
     result: I64 = ((whole * factor >> (30 - e)) + 1) >> 1
     return result
@@ -93,7 +121,7 @@ def _forward(accumulate: Callable[..., F64], rescale: Rescale) -> Run:
         hi: int = 127,
         **geometry: Any,
     ) -> tuple[I8, Array]:
-        acc = accumulate(x, merge(w, trained, channels), b, x_zero=x_zero, **geometry)
+        acc = accumulate(x, w, b, trained, channels, x_zero=x_zero, **geometry)
         y, mask = clamp(rescale(acc, m) + y_zero, lo, hi)
         return y, pack(mask)
 
@@ -103,6 +131,65 @@ def _forward(accumulate: Callable[..., F64], rescale: Rescale) -> Run:
 def _layers(rescale: Rescale) -> dict[str, Run]:
     modules = {"conv2d": conv2d, "depthwise_conv2d": depthwise_conv2d, "fully_connected": fully_connected}
     return {f"{name}.forward": _forward(module.accumulate, rescale) for name, module in modules.items()}
+
+
+@rule("PROF-S9")
+def _float_sum(
+    x1: I8,
+    x2: I8,
+    m1: F32,
+    m2: F32,
+    *,
+    x1_zero: int,
+    x2_zero: int,
+    y_zero: int,
+    lo: int = -128,
+    hi: int = 127,
+) -> tuple[I8, Array]:
+    total = add32(mul32(float32(widen(x1, x1_zero)), m1), mul32(float32(widen(x2, x2_zero)), m2))
+    y, mask = clamp(half_away(add32(total, float32(y_zero)).astype(np.float64)), lo, hi)
+    return y, pack(mask)
+
+
+LEFT_SHIFT = 2.0**20
+"""What TFLite multiplies the operands of a sum by, so that they keep bits below a code."""
+
+
+def _fixed_point_sum(rescale: Rescale) -> Run:
+    """TFLite's sum of two activations, with one of its roundings."""
+
+    @rule("PROF-S11", "PROF-C3")
+    def forward(
+        x1: I8,
+        x2: I8,
+        m1: F32,
+        m2: F32,
+        *,
+        x1_zero: int,
+        x2_zero: int,
+        y_zero: int,
+        lo: int = -128,
+        hi: int = 127,
+    ) -> tuple[I8, Array]:
+        twice = 2.0 * np.maximum(m1, m2).astype(np.float64)
+        fits = bool((twice > 0).all() and (twice < LEFT_SHIFT).all())
+        require(fits, "PROF-C3", f"the multipliers are {m1[0]} and {m2[0]}", "give one above 0, and both below 2^19")
+        total = rescale(widen(x1, x1_zero) * LEFT_SHIFT, m1 / twice) + rescale(
+            widen(x2, x2_zero) * LEFT_SHIFT, m2 / twice
+        )
+        y, mask = clamp(rescale(total.astype(np.float64), twice / LEFT_SHIFT) + y_zero, lo, hi)
+        return y, pack(mask)
+
+    return forward
+
+
+@rule("PROF-S10")
+def _integer_mean(
+    x: I8, m: F32, *, x_zero: int, y_zero: int, lo: int = -128, hi: int = 127, **geometry: Any
+) -> tuple[I8, Array]:
+    total, count = avg_pool2d.accumulate(x, x_zero=0, **geometry)
+    y, mask = clamp(half_away(total / count), lo, hi)  # in float64, no mean is taken for a half that is none
+    return y, pack(mask)
 
 
 @rule("PROF-S2")
@@ -121,11 +208,8 @@ def _check_finite(gradient: F32) -> None:
 @rule("PROF-S3")
 def _wrapping_weight(w: I8, dw: F32, q: F32, lr: F32, channels: I32 | None = None) -> I8:
     _check_finite(dw)
-    if scale_axis(w.shape) == 0:
-        q = q.reshape(-1, *[1] * (w.ndim - 1))
-    elif channels is not None:
-        q = q[channels]
-    v = truncated(sub32(float32(select(w, channels)), mul32(mul32(dw, q), lr)))
+    change = mul32(mul32(dw, along(w, q, channels)), lr)
+    v = truncated(sub32(float32(select(w, channels)), change))
     return put(w, v.astype(np.int8), channels)
 
 
@@ -143,6 +227,15 @@ def _codes_as_logits(loss: Run) -> Run:
     return without_scale
 
 
+def _tflite(rescale: Rescale) -> dict[str, Run]:
+    """What TFLite computes otherwise; its maximum is goldgrad's (MAXP-S1)."""
+    return {
+        **_layers(rescale),
+        "add.forward": _fixed_point_sum(rescale),
+        "avg_pool2d.forward": _integer_mean,
+    }
+
+
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -151,6 +244,8 @@ PROFILES = {
             "the C kernels of the Tiny Training Engine",
             {
                 **_layers(_truncating),
+                "add.forward": _float_sum,
+                "avg_pool2d.forward": _integer_mean,
                 "conv2d.vjp_w": _raw(conv2d.vjp_w),
                 "depthwise_conv2d.vjp_w": _raw(depthwise_conv2d.vjp_w),
                 "fully_connected.vjp_w": _raw(fully_connected.vjp_w),
@@ -160,8 +255,8 @@ PROFILES = {
                 "softmax_cross_entropy.from_probabilities": _codes_as_logits(softmax_cross_entropy.from_probabilities),
             },
         ),
-        Profile("tflite-double-rounding", "TFLite's fixed point, two roundings", _layers(_double_rounding)),
-        Profile("tflite-single-rounding", "TFLite's fixed point, one rounding", _layers(_single_rounding)),
+        Profile("tflite-double-rounding", "TFLite's fixed point, two roundings", _tflite(_double_rounding)),
+        Profile("tflite-single-rounding", "TFLite's fixed point, one rounding", _tflite(_single_rounding)),
     )
 }
 GOLDGRAD = "goldgrad"

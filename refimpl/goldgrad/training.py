@@ -17,9 +17,8 @@ from .model import (
     forward_constants,
     qas_bias,
     qas_weight,
-    trainable_channels,
 )
-from .numerics import F32, I32, INT32_MAX, Array, float32
+from .numerics import F32, I32, Array, float32
 from .ops._split_weight import merge
 from .ops._weight_slice import scale_axis
 from .rules import rule
@@ -52,9 +51,8 @@ def training_constants(
         constants[f"{weight}.seed"] = np.array([(seed + position) % 2**31], np.int32)
     for bias in (name for name in graph.updates if graph[name].role == "bias"):
         layer = model.layer_of(bias)
-        limit = np.where(trainable_channels(model, layer), bias_limit(model, layer), INT32_MAX)
         constants[f"{bias}.q"] = qas_bias(model, bias, qas)
-        constants[f"{bias}.limit"] = limit.astype(np.int32)
+        constants[f"{bias}.limit"] = np.array([bias_limit(model, layer)], np.int32)
     return constants
 
 

@@ -31,7 +31,7 @@ enum { RUNNING, RETURNED, FAULTED };
 struct gg_calls {
     uint32_t function, pointer;
     uint32_t core[4], floats[16];
-    uint32_t kept[24];      /* what R4-R11 and S16-S31 hold at entry */
+    uint32_t kept[24];      /* what R4-R11 and s16 to s31 hold at entry */
     uint32_t regions[8][2]; /* of the MPU: RBAR and RASR; read once, at the start; 0 is none */
     uint32_t outcome;
     uint32_t result, pointer_after, modes_after; /* R0, SP, FPSCR */

@@ -49,7 +49,7 @@ static const int32_t fc_b[CLASSES] = {10, -20, 30, -40};
 static const float fc_m[CLASSES] = {0.003F, 0.005F, 0.007F, 0.0011F};
 static const float weight_q[CLASSES] = {3000.0F, 5000.0F, 7000.0F, 9000.0F};
 static const float bias_q[CLASSES] = {3e5F, 5e5F, 7e5F, 9e5F};
-static const int32_t limit[CLASSES] = {1 << 20, 1 << 20, 1 << 20, 1 << 20};
+static const int32_t limit[1] = {1 << 20};
 static const float logit_scale[1] = {0.05F};
 
 static const gg_conv2d_t conv = {

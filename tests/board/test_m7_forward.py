@@ -130,11 +130,12 @@ def test_depthwise(taps, stride, height, width, channels):
 
 @pytest.mark.rules("DW-S1", "WIN-S2", "ABI-S5")
 @pytest.mark.parametrize("stride", [1, 2])
-def test_depthwise_in_stripes(stride):
-    draw = np.random.default_rng(stride)
-    x, w = codes(draw, 1, 21, 66, 4), weights(draw, 5, 5, 4)
-    attributes = {"x_zero": 9, "y_zero": 0, "stride": (stride, stride), "pad": (2, 2, 2, 2)}
-    check(convolved(draw, "depthwise_conv2d.forward", x, w, 25, **attributes))
+@pytest.mark.parametrize(("height", "width", "taps"), [(21, 66, 5), (37, 33, 3), (175, 4, 3), (151, 3, 7), (159, 5, 5)])
+def test_depthwise_in_stripes(stride, height, width, taps):
+    draw = np.random.default_rng([stride, height])
+    x, w = codes(draw, 1, height, width, 4), weights(draw, taps, taps, 4)
+    attributes = {"x_zero": 9, "y_zero": 0, "stride": (stride, stride), "pad": (taps // 2,) * 4}
+    check(convolved(draw, "depthwise_conv2d.forward", x, w, taps * taps, **attributes))
 
 
 @pytest.mark.rules("ADD-S1", "ADD-S2", "ADD-S3", "ADD-F1", "ABI-S5")

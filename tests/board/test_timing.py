@@ -1,6 +1,7 @@
 """The timing model: each number of its table, its edges from every emulator, and what it says of whole programs."""
 
 import ctypes
+import dataclasses
 import functools
 import json
 import shutil
@@ -19,15 +20,16 @@ from board_program import any_compiler, each_compiler, folder, program, samples
 from goldgrad.board.board import Board
 from goldgrad.board.elf import Elf
 from goldgrad.board.emulators import EDGES, MEMORY, backend, can_watch, watching
+from goldgrad.board.emulators._accesses import Cache, access_of
 from goldgrad.board.emulators._edges import ACCESS, EVENT, FREE, NONE, PREDICTOR, MemoryState, WatchInPython, ending_of
 from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
 from goldgrad.board.function import Argument, trace_function
 from goldgrad.board.program import BETWEEN
-from goldgrad.board.timing import mca
+from goldgrad.board.timing import mca, validate
 from goldgrad.board.timing import microbenchmarks as micro
 from goldgrad.board.timing.cost import PARTS, Model
-from goldgrad.board.timing.decode import decode
+from goldgrad.board.timing.decode import decode, disassembler
 from goldgrad.board.timing.edges import Accesses, Block, Edge, Trace
 from goldgrad.board.timing.memory import KINDS
 from goldgrad.board.timing.schedule import schedule
@@ -38,7 +40,7 @@ from goldgrad.board.toolchain import find_toolchain, host_toolchains
 from goldgrad.cli import app
 from goldgrad.errors import GoldgradError
 from goldgrad.jobs import on_board
-from goldgrad.report.timing import page
+from goldgrad.report.timing import band_faults, page, refits
 from goldgrad.sparse import FULL
 from goldgrad.training import Session
 
@@ -390,6 +392,126 @@ def test_caches_are_those_of_the_rule(seed):
     assert not state.full
 
 
+@mark.rules("TIM-S7")
+@settings(max_examples=30)
+@given(
+    st.sampled_from([(32, 4), (64, 2), (1, 64)]), st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=80)
+)
+def test_caches_in_python_are_those_of_the_rule(shape, uses):
+    """Lines near each other, and some of one set."""
+    cache, plain = Cache(*shape), PlainMemory()
+    for number, brings in uses * 3:
+        line = number if number < 100 else (number - 100) * shape[0]
+        assert cache.missed(line, brings) == plain.missed("here", *shape, line, brings)
+
+
+WALK = """.syntax unified
+.thumb
+.global walk, _start
+.type walk, %function
+.balign 32
+_start:
+walk: push {r4, lr}
+ ldr r4, =0x12345678
+1: ldr r2, [r0], #4
+ cmp r2, #0
+ it ne
+ ldrne r3, [r0, #1020]
+ subs r1, #1
+ bne 1b
+ ldrh r2, [r0, #1]
+ mov r0, r4
+ pop {r4, pc}
+ .pool
+.size walk, . - walk
+"""
+
+
+def walk(place, tmp_path):
+    source, script, target = (tmp_path / f"walk{place:x}.{kind}" for kind in ("S", "ld", "elf"))
+    source.write_text(WALK)
+    script.write_text(f"SECTIONS {{ . = {place:#x}; .text : {{ *(.text*) }} }}\n")
+    run = find_toolchain().run("-nostdlib", "-static", "-Wl,-e,_start", f"-Wl,-T,{script}", source, "-o", target)
+    assert run.returncode == 0, run.stderr
+    return Elf.read(target)
+
+
+@mark.rules("TIM-S6", "TIM-S7", "TIM-S8")
+@mark.parametrize("place", [0x08000000, 0x00200000, 0x8000])
+def test_memory_of_a_call(tmp_path, place):
+    """Of 64 words, of which the second half takes one more load each, 1024 bytes further on, in an IT block."""
+    elf = walk(place, tmp_path)
+    array = np.zeros(400, np.int32)
+    array[32:64] = 1
+    given = [Argument("int32", array=array), Argument("int32", value=64)]
+    call = trace_function(elf, "walk", given, memory=True)
+    assert call.cost.r0 == 0x12345678
+    assert call.trace.count == trace_function(elf, "walk", given).trace.count
+    counts = {address - place: seen for (_, address), seen in call.trace.memory.items()}
+    literal, post, guarded, odd, fetches = 2, 4, 0xC, 0x14, -place
+    assert counts.pop(post) == Accesses(sram=8)
+    assert counts.pop(guarded) == Accesses(sram=4)
+    assert counts.pop(odd) == Accesses(unaligned=1, sram=1)
+    lines = -(-elf.symbols["walk"].size // 32)
+    beside = counts.pop(literal)  # behind a store to its bank, which costs nothing: it is no load
+    assert beside.same_bank == 1
+    if beside != Accesses(same_bank=1):
+        counts[literal] = beside._replace(same_bank=0)
+    if place == 0x8000:
+        assert not counts, "neither stack nor code are anywhere that counts"
+    elif place == 0x08000000:
+        assert counts == {literal: Accesses(flash=1), fetches: Accesses(flash=lines)}
+    else:
+        assert sum(seen.flash_itcm for seen in counts.values()) == lines, "code and literals are one in the ART"
+    path, document = tmp_path / "call.toml", tmp_path / "walk.json"
+    path.write_text(
+        f'[[argument]]\ntype = "int32"\nvalues = {array.tolist()}\n[[argument]]\ntype = "int32"\nvalue = 64\n'
+    )
+    command = ("cycles", elf.path, "--function", "walk", "--arguments", path, "--explain", "--json", document)
+    found = {}
+    for kind in KINDS[: 3 if place != 0x8000 else 2]:
+        result = cli(*command, "--memory", kind)
+        assert result.exit_code == 0, result.output
+        content = json.loads(document.read_text())
+        found[kind] = content["cycles"]
+        assert content["cycles"]["memory"] == kind
+        listed = sum(row["cycles"] for row in content["listing"])
+        assert listed + content["cycles"]["flash_instruction"] + content["cycles"]["mispredict"] == found[kind]["total"]
+    assert found["dtcm"]["total"] == found["dtcm"]["issue"] + found["dtcm"]["mispredict"]
+    assert found["sram"]["sram"] == 13 * TABLE.memory.sram
+    assert found["sram"]["unaligned"] == TABLE.memory.unaligned_younger, "beside a branch that is not taken"
+    assert found["sram"]["flash_data"] == 0
+    if place == 0x8000:
+        result = cli(*command, "--memory", "flash-aware")
+        assert isinstance(result.exception, GoldgradError)
+        assert "has nothing in flash, at 0x08000000 or 0x00200000" in str(result.exception)
+    else:
+        each = TABLE.memory.flash_axi if place == 0x08000000 else TABLE.memory.flash_itcm
+        whole = found["flash-aware"]
+        assert whole["flash_data"] + whole["flash_instruction"] == each * sum(
+            s.flash + s.flash_itcm for s in counts.values()
+        )
+        assert whole["sram"] == found["sram"]["sram"]
+
+
+@mark.parametrize(
+    ("code", "expected"),
+    [
+        ("50f82210", ("r0", "r2", 2, 0, 4, 1, False)),  # ldr.w r1, [r0, r2, lsl #2]
+        ("e0e80212", ("r0", "", 0, 0, 4, 2, True)),  # strd r1, r2, [r0], #8
+        ("2de90f40", ("sp", "", 0, -20, 4, 5, True)),  # push {r0-r3, lr}
+        ("90ed020b", ("r0", "", 0, 8, 4, 2, False)),  # vldr d0, [r0, #8]
+        ("30f8025b", ("r0", "", 0, 0, 2, 1, False)),  # ldrh r5, [r0], #2
+        ("0249", ("", "", 0, 0x100C, 4, 1, False)),  # ldr r1, [pc, #8]
+        ("dfe800f0", None),  # tbb [pc, r0]
+        ("0844", None),  # add r0, r1
+    ],
+)
+def test_where_an_instruction_goes_in_memory(code, expected):
+    (found,) = disassembler().disasm(bytes.fromhex(code), 0x1000)
+    assert access_of(found) == expected
+
+
 @mark.rules("TIM-S1", "MEAS-S2")
 @each_compiler
 def test_edges_have_every_instruction_of_every_region(compiler):
@@ -596,7 +718,7 @@ def test_validation_takes_what_is_there_and_says_what_is_not(tmp_path):
     assert "coremark-O2-2.elf and coremark-O2-4.elf not there" in skipped
     assert any("has no function damp" in text for text in skipped)
     assert summary(list(outcomes.values())) is None
-    text = page(TABLE, [loop, *outcomes.values()], {}, "", [])
+    text = page(TABLE, [loop, *outcomes.values()], {}, "", [], [])
     assert "| subs and bne, an iteration | 1 | 1.0 | +0.0 % | 2.0 | assembly | held out |" in text
     assert text.count("skipped: ") == len(outcomes)
     result = cli("timing", "validate", tmp_path / "absent")
@@ -626,6 +748,115 @@ def test_the_page_has_every_point_and_the_band():
         line = next(line for line in text.splitlines() if line.startswith(f"| {point.name} | "))
         predicted.append(Outcome(point, float(line.split("|")[3].replace(",", ""))))
     assert {kind: band(predicted, kind) for kind in TABLE.band} == TABLE.band
+
+
+SWINGS = """.syntax unified
+.thumb
+.global swings, _start
+.type swings, %function
+.balign 8
+_start:
+swings: movs r1, #0
+1: eor r1, r1, #1
+ ldrd r2, r3, [sp, #-8]
+ cmp r1, #0
+ bne 2f
+ nop
+2: subs r0, #1
+ bne 1b
+ bx lr
+.size swings, . - swings
+"""
+
+
+FILTER = """.balign 8
+.global {0}
+.type {0}, %function
+{0}: mov r7, r1
+ mov r2, r0
+ mov r3, r0
+.balign 8
+1: {1}
+ bne 1b
+ bx lr
+.size {0}, . - {0}
+"""
+ORDERS = {
+    "good": "vldr s15, [r3, #516]; vldr s13, [r3, #4]; subs r7, #1; vstr s15, [r3, #512];"
+    "vfma.f32 s14, s13, s15; add.w r3, r3, #4",
+    "bad": "subs r7, #1; vldr s15, [r3, #516]; add.w r3, r3, #4; vstr s15, [r3, #508]; add.w r2, r2, #4;"
+    "vldr s13, [r2]; vfma.f32 s14, s13, s15",
+}
+
+
+@mark.rules("TIM-S3")
+def test_the_order_of_a_filter_decides_what_a_tap_takes(tmp_path):
+    """A load of the FPU that falls into the younger slot waits for the shadow of VFMA to end."""
+    code = "".join(FILTER.format(*order) for order in ORDERS.items())
+    (tmp_path / "filters.S").write_text(f".syntax unified\n.thumb\n.global _start\n_start:\n{code}")
+    flags = ("-nostdlib", "-static", "-Wl,-e,_start", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
+    run = find_toolchain().run(*flags, tmp_path / "filters.S", "-o", tmp_path / "filters.elf")
+    assert run.returncode == 0, run.stderr
+    elf, found = Elf.read(tmp_path / "filters.elf"), {}
+    for name in ORDERS:
+        totals = []
+        for taps in (10, 20):
+            arguments = [Argument("float32", array=np.zeros(200, np.float32)), Argument("int32", value=taps)]
+            call = trace_function(elf, name, arguments)
+            totals.append(Model(TABLE, call.code).estimate(call.trace).total().total)
+        found[name] = (totals[1] - totals[0]) / 10
+    assert found == {"good": 4.0, "bad": 9.0}
+
+
+@mark.rules("TIM-S10")
+def test_a_fitted_number_is_what_its_declared_points_give(tmp_path, monkeypatch):
+    """Of a loop whose inner branch is always predicted wrongly, and counts that other penalties would have made."""
+    (tmp_path / "swings.S").write_text(SWINGS)
+    run = find_toolchain().run(
+        "-nostdlib", "-static", "-Wl,-e,_start", tmp_path / "swings.S", "-o", tmp_path / "swings.elf"
+    )
+    assert run.returncode == 0, run.stderr
+    known = data()
+    (fit,) = (fit for fit in known.fits if fit.name == "mispredict")
+    point = validate.Point(
+        *("here", "decides", "integer", "assembly", 1, ("swings.elf",) * 2, "swings", ([10], [30]), 20),
+        decides=True,
+    )
+    (now,) = Validation(tmp_path).outcomes(TABLE, [point])
+    with_6, with_8 = (now.predicted + cycles - TABLE.branch.mispredict for cycles in (6, 8))
+    points = [dataclasses.replace(point, cycles=with_6), dataclasses.replace(point, name="other", cycles=with_8)]
+    fit = dataclasses.replace(fit, points=("decides",))
+    monkeypatch.setattr("goldgrad.report.timing.data", lambda: dataclasses.replace(known, points=points, fits=(fit,)))
+    (refit,) = refits(Validation(tmp_path), TABLE)
+    assert validate.best(refit.errors) == 6
+    assert refit.errors[6] == pytest.approx(0)
+    assert refit.others == {"other": 8}
+    assert refit.fault == "pipeline.toml has 7 for mispredict, and its points give 6: set that"
+    assert not refits(Validation(tmp_path), fit.changed(TABLE, 6))[0].fault
+    assert refits(Validation(folder()), TABLE)[0].said.startswith("mispredict: not fitted, the ELF of decides")
+    changed = fit.changed(TABLE, 6).branch
+    assert (changed.mispredict, changed.mispredict_early_flags, changed.indirect) == (6, 5, 6)
+    assert fit.changed(TABLE, fit.now(TABLE)) == TABLE, "what follows from it is in the table as well"
+
+
+@mark.rules("TIM-S10")
+def test_what_decided_is_not_held_out():
+    known = data()
+    decided = {name for fit in known.fits for name in fit.points}
+    decided |= {name for entry in known.decided.values() for name in entry["points"]}
+    assert {point.name for point in known.points if point.use == "fitted"} == decided
+    text = (specs() / "docs" / "timing-validation.md").read_text()
+    for fit in known.fits:
+        assert f"{fit.name}: {fit.now(TABLE):g}, by {' and '.join(fit.points)}, with a mean error of" in text
+    for entry in known.decided.values():
+        assert entry["what"] in text
+
+
+@mark.rules("TIM-S8")
+def test_a_band_that_is_not_that_of_the_points_is_a_fault():
+    assert band_faults(TABLE, TABLE.band) == []
+    (fault,) = band_faults(TABLE, {**TABLE.band, "integer": 1})
+    assert "for integer, and the points give 1 %: set that" in fault
 
 
 def test_llvm_mca_is_compared_where_it_is():

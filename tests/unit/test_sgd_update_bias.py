@@ -29,7 +29,7 @@ def step(b, db, lr=1.0, q=1.0, limit=MOST):
         pytest.param("UPB-C1", "b", Type((0,), "int32"), marks=pytest.mark.rules("UPB-C1")),
         pytest.param("UPB-C2", "db", Type((2,), "float32"), marks=pytest.mark.rules("UPB-C2")),
         pytest.param("UPB-C2", "q", Type((3,), "float64"), marks=pytest.mark.rules("UPB-C2")),
-        pytest.param("UPB-C2", "limit", Type((1,), "int32"), marks=pytest.mark.rules("UPB-C2")),
+        pytest.param("UPB-C2", "limit", Type((3,), "int32"), marks=pytest.mark.rules("UPB-C2")),
         pytest.param("UPB-C2", "lr", Type((3,), "float32"), marks=pytest.mark.rules("UPB-C2")),
     ],
 )
@@ -39,7 +39,7 @@ def test_types_that_do_not_fit(rule, operand, type_):
         "b": Type((3,), "int32"),
         "db": floats,
         "q": floats,
-        "limit": Type((3,), "int32"),
+        "limit": Type((1,), "int32"),
         "lr": Type((1,), "float32"),
     }
     assert sgd_update_bias.types(**good) == (good["b"],)
@@ -50,15 +50,16 @@ def test_types_that_do_not_fit(rule, operand, type_):
 
 
 @pytest.mark.rules("UPB-C3")
-@pytest.mark.parametrize(("b", "limit"), [(101, 100), (-102, 100), (0, -1), (-(2**31), MOST - 1)])
+@pytest.mark.parametrize(("b", "limit"), [(101, 100), (-102, 100), (-(2**31), MOST - 1)])
 def test_bias_beyond_its_limit(b, limit):
-    floats = np.zeros(2, np.float32)
-    biases, limits = np.array([0, b], np.int32), np.array([0, limit], np.int32)
+    biases, db, q = np.array([MOST, b], np.int32), np.zeros(2, np.float32), np.float32([0, 1])
     with pytest.raises(ConstraintError) as caught:
-        sgd_update_bias.update(biases, floats, floats, limits, one)
+        sgd_update_bias.update(biases, db, q, np.array([limit], np.int32), one)
     assert caught.value.rule == "UPB-C3"
-    assert f"bias {b} of channel 1 lies outside its limit {limit}" in caught.value.fault
+    assert f"bias {b} of channel 1 lies outside the limit {limit}" in caught.value.fault
     assert step(-101, 0, limit=100) == -101
+    with pytest.raises(ConstraintError, match=r"UPB-C3: bias 0 of channel 0 lies outside the limit -1"):
+        step(0, 0, limit=-1)
 
 
 @pytest.mark.rules("UPB-S1", "UPB-S2", "UPB-S3", "UPB-S4", "UPB-F1")
@@ -66,21 +67,23 @@ def test_bias_beyond_its_limit(b, limit):
 def test_update_is_the_scalar_loop_and_c_is_the_update(channels):
     rng = np.random.default_rng(channels)
     for _ in range(60):
-        limit = np.where(rng.random(channels) < 0.3, MOST, rng.integers(0, 2**31, channels)).astype(np.int32)
+        most = MOST if rng.random() < 0.3 else int(rng.integers(0, 2**31))
         b = np.where(
             rng.random(channels) < 0.3,
-            rng.choice([-1, 0], channels) - limit.astype(np.int64) * rng.choice([1, 0], channels),
-            (rng.random(channels) * limit).astype(np.int64),
+            rng.choice([-1, 0], channels) - most * rng.choice([1, 0], channels),
+            (rng.random(channels) * most).astype(np.int64),
         )
-        b = np.clip(b, -limit.astype(np.int64) - 1, limit).astype(np.int32)
         halves = (rng.integers(-99, 99, channels) / 2).astype(np.float32)
         db = np.where(rng.random(channels) < 0.5, halves, exact.floats(rng, channels, hard=0.2))
         q = rng.choice(np.float32([0, 1, 1, 3, 1e9]), channels)
         lr = rng.choice(np.float32([0, 1, 0.5]), 1)
+        fixed = (q == 0) & (rng.random(channels) < 0.5)
+        b = np.where(fixed, rng.integers(-(2**31), 2**31, channels), b).astype(np.int32)
+        limit = np.array([most], np.int32)
         (b_new,) = c_kernels.check(NAME, b, db, q, limit, lr)
         for c in range(channels):
             delta = exact.rne(exact.mul(-exact.mul(lr[0], q[c]), db[c]))
-            assert b_new[c] == exact.clamp(int(b[c]) + delta, -int(limit[c]) - 1, int(limit[c]))
+            assert b_new[c] == (b[c] if q[c] == 0 else exact.clamp(int(b[c]) + delta, -most - 1, most))
         c_kernels.check_in_place(NAME, "b_new", "b", b, db, q, limit, lr)
 
 
@@ -141,8 +144,9 @@ def test_what_is_not_finite():
     assert step(5, 1, q=np.nan) == 5
 
 
-@pytest.mark.rules("UPB-S2")
+@pytest.mark.rules("UPB-S3", "UPB-C3")
 def test_channel_that_never_trains_keeps_any_bias():
     for b in (-(2**31), MOST, 0):
         for db in (1e30, -1e30, np.inf, np.nan):
-            assert step(b, db, q=0) == b
+            for q in (0.0, -0.0):
+                assert step(b, db, q=q, limit=7) == b

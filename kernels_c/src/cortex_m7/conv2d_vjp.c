@@ -8,11 +8,11 @@
 #include "portable.h"
 
 /*
- * Both gradients of a pointwise convolution are products of matrices of which one, codes, is converted to float32: LINKS
- * of every chain of WIDTH columns at a time lie in scratch, in panels of 4 columns, while all rows pass.  So a code is
- * read from flash once, and scratch does not grow with the operator.
+ * Both gradients of a pointwise convolution are products of matrices of which one, codes, is converted to float32: some
+ * links of every chain of some columns at a time lie in scratch, in panels of 4 columns, while all rows pass.  So a code
+ * is read from flash once, and scratch does not grow with the operator.
  */
-enum { WIDTH = GG_M7_GEMM_WIDTH, LINKS = GG_M7_GEMM_LINKS, TILE = 4 };
+enum { TILE = 4 };
 
 static const float zeros[TILE];
 
@@ -125,10 +125,7 @@ static void multiply(const matrix_t *s, int32_t n, int32_t width, int32_t i, int
 /* Codes less their zero point as panels: width of each of k rows. */
 static void convert(const int8_t *codes, int32_t row, int32_t width, int32_t k, int32_t zero, float *panels) {
     const int32_t fours = width / TILE;
-    gg_m7_codes_t c = {.from = codes, .from_row = row, .fours = fours, .rows = k, .to = panels, .to_row = 4 * TILE};
-    c.second = 4 * TILE * k;
-    c.pair_step = 2 * c.second;
-    c.less = -zero;
+    const gg_m7_codes_t c = {.from = codes, .from_row = row, .fours = fours, .rows = k, .to = panels, .less = -zero};
     if (fours > 0) {
         gg_m7_floats(&c);
     }
@@ -148,20 +145,21 @@ static bool is_pointwise(const gg_window_t *s) {
 void gg_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, const float *dx0, const int8_t *trained,
                      const int32_t *channels, int32_t kept, float *dx, void *scratch) {
     const matrix_t s = {g, dx0, dx, p->out_c, 1, p->window.in_h * p->window.in_w, p->in_c};
+    const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c);
     float *const panels = scratch;
     int32_t first = 0;
     if (!is_pointwise(&p->window)) {
         gg_portable_conv2d_vjp_x(p, g, w, dx0, trained, channels, kept, dx, NULL);
         return;
     }
-    for (int32_t n = 0; n < p->in_c; n += WIDTH) {
-        const int32_t width = lesser(WIDTH, p->in_c - n);
+    for (int32_t n = 0; n < p->in_c; n += size.width) {
+        const int32_t width = lesser(size.width, p->in_c - n);
         int32_t end = first;
         while (end < kept && channels[end] < n + width) {
             ++end;
         }
-        for (int32_t o = 0; o < p->out_c; o += LINKS) {
-            const int32_t k = lesser(LINKS, p->out_c - o);
+        for (int32_t o = 0; o < p->out_c; o += size.links) {
+            const int32_t k = lesser(size.links, p->out_c - o);
             convert(w + o * p->in_c + n, p->in_c, width, k, 0, panels);
             for (int32_t j = first; j < end; ++j) { /* CONV-S7 */
                 const int32_t at = channels[j] - n;
@@ -185,14 +183,15 @@ void gg_conv2d_vjp_w(const gg_conv2d_t *p, const float *g, const int8_t *x, cons
                      void *scratch) {
     const matrix_t s = {g, dw0, dw, 1, p->out_c, p->out_c, p->in_c};
     const int32_t pixels = p->window.in_h * p->window.in_w;
+    const gg_m7_panels_t size = gg_m7_panels(p->in_c, pixels);
     if (!is_pointwise(&p->window)) {
         gg_portable_conv2d_vjp_w(p, g, x, dw0, dw, NULL);
         return;
     }
-    for (int32_t n = 0; n < p->in_c; n += WIDTH) {
-        const int32_t width = lesser(WIDTH, p->in_c - n);
-        for (int32_t i = 0; i < pixels; i += LINKS) {
-            const int32_t k = lesser(LINKS, pixels - i);
+    for (int32_t n = 0; n < p->in_c; n += size.width) {
+        const int32_t width = lesser(size.width, p->in_c - n);
+        for (int32_t i = 0; i < pixels; i += size.links) {
+            const int32_t k = lesser(size.links, pixels - i);
             convert(x + i * p->in_c + n, p->in_c, width, k, p->x_zero, scratch);
             multiply(&s, n, width, i, k, scratch);
         }

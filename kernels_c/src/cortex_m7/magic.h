@@ -24,11 +24,15 @@ static inline float gg_m7_bound(int32_t count, int32_t x_zero) {
 }
 
 /*
- * Whether no code of a channel can leave 16 bits, whatever the pixels are.  A trained bias moves, so this is asked at
+ * Whether no code of four channels can leave 16 bits, whatever the pixels are.  A trained bias moves, so this is asked at
  * every call; the roundings here are far smaller than what GG_M7_REACH leaves.
  */
-static inline bool gg_m7_is_proven(int32_t bias, float m, float bound) {
-    return (__builtin_fabsf((float)bias) + bound) * m < GG_M7_REACH;
+static inline bool gg_m7_are_proven(const int32_t *bias, const float *m, float bound) {
+    float reach = 0.0F;
+    for (int32_t i = 0; i < 4; ++i) {
+        reach = __builtin_fmaxf(reach, (__builtin_fabsf((float)bias[i]) + bound) * m[i]);
+    }
+    return reach < GG_M7_REACH;
 }
 
 #endif

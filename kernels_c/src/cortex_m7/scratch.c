@@ -20,20 +20,16 @@ int32_t gg_m7_depthwise_conv2d_forward_scratch_bytes(const gg_depthwise_conv2d_t
     return gg_m7_depthwise_layout(p).bytes;
 }
 
-/* Codes as float32, a few links of the chains of a few columns. */
-static int32_t panels(int32_t columns, int32_t links) {
-    const int32_t width = columns < GG_M7_GEMM_WIDTH ? columns : GG_M7_GEMM_WIDTH;
-    const int32_t k = links < GG_M7_GEMM_LINKS ? links : GG_M7_GEMM_LINKS;
-    return (width + 3) / 4 * 16 * k;
+static int32_t bytes(gg_m7_panels_t p) {
+    return 4 * p.links * p.width;
 }
 
 int32_t gg_m7_conv2d_vjp_x_scratch_bytes(const gg_conv2d_t *p) {
-    return panels(p->in_c, p->out_c);
+    return bytes(gg_m7_panels(p->in_c, p->out_c));
 }
 
 int32_t gg_m7_conv2d_vjp_w_scratch_bytes(const gg_conv2d_t *p) {
-    const int32_t pixels = p->window.in_h < GG_M7_GEMM_LINKS ? p->window.in_h * p->window.in_w : GG_M7_GEMM_LINKS;
-    return panels(p->in_c, pixels);
+    return bytes(gg_m7_panels(p->in_c, p->window.in_h * p->window.in_w));
 }
 
 /* The weights of as many channels as run at once, as float32. */

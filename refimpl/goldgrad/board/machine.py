@@ -11,9 +11,9 @@ counts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,7 +25,11 @@ from .emulators import find_emulator
 from .emulators.unicorn import PAGE, watch_call
 from .errors import FirmwareError, Hang, StackOverflow, Trap, WrongImage
 from .memory_map import Bank
-from .timing.edges import Trace
+from .timing.edges import Block, Trace
+from .timing.memory import Place
+
+if TYPE_CHECKING:
+    from .emulators._accesses import CallAccesses
 
 RETURN = Bank("return", 0x6000_0000, 1 << 16)
 """Where calls return to."""
@@ -313,6 +317,16 @@ class UnicornMachine(Machine):
             raise Hang(f"{name}: no end after {budget:,} instructions; give it a larger budget", name)
         below = bytes(self.read(STACK.start, self._top(given) - STACK.start)).lstrip(bytes([PAINT]))
         return Counted(instructions, -(-len(below) // 4) * 4, trace, self._uc.reg_read(self._a.UC_ARM_REG_R0))
+
+    def count_accesses(
+        self, name: str, arguments: Sequence[Word], blocks: Iterable[Block], place: Callable[[int], Place]
+    ) -> CallAccesses:
+        """Call a function of which :meth:`count` elsewhere gave the blocks, and watch what memory does to it."""
+        from .emulators._accesses import CallAccesses  # it takes capstone, which only the timing model does
+
+        watch = CallAccesses(self._uc, blocks, self.code, place)
+        self._start(name, passed(arguments), BUDGET)
+        return watch
 
     def _start(self, name: str, given: Passed, budget: int, seconds: float | None = None) -> None:
         """Enter a function, and run until it returns; or until ``seconds``, or the budget if watched, are over."""

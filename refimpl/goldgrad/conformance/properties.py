@@ -259,7 +259,12 @@ def _batched(entry: Function) -> frozenset[str]:
     return BATCHED.intersection(entry.inputs) | ({"q", "target"} if "target" in entry.inputs else set())
 
 
-@entered("S", applies=lambda entry: bool(_batched(entry)), only="exact")
+def _takes_samples(entry: Function) -> bool:
+    """Whether a batch is more than one step's: an update takes one step, however many samples its gradient is of."""
+    return bool(_batched(entry)) and entry.updates is None
+
+
+@entered("S", applies=_takes_samples, only="exact")
 def samples(case: Case, provider: Provider) -> None:
     """A batch gives what its samples give one after another; where they are summed, the chain goes on (TRAIN-S5)."""
     names = _batched(case.entry)
@@ -474,7 +479,7 @@ def _updated(case: Case, gradient: Array, provider: Provider | None) -> Array:
     """The parameter after a step; by the reference where nobody else is asked."""
     w, q, lr = (case.extra[name] for name in ("w", "q", "lr"))
     if case.function == "bias_gradient.forward":
-        limit = np.full(w.shape, INT32_MAX, np.int32)
+        limit = np.array([INT32_MAX], np.int32)
         step = Case("sgd_update_bias.update", (w, gradient, q, limit, lr))
     else:
         step = Case("sgd_update_weight.update", (w, gradient, q, lr))

@@ -60,10 +60,15 @@ def check_channels(channels: I32 | None, of: int) -> None:
 @rule("UPW-S1")
 def factors(w: I8, q: F32, lr: F32, channels: I32 | None) -> F32:
     """k = -(lr * q), shaped to multiply the gradient of the channels that train."""
-    k = -mul32(lr, q)
+    return along(w, -mul32(lr, q), channels)
+
+
+@rule("UPW-S4")
+def along(w: I8, scales: F32, channels: I32 | None) -> F32:
+    """One number a scale of w, shaped to multiply the gradient of the channels that train."""
     if scale_axis(w.shape) == 0:
-        return k.reshape(-1, *[1] * (w.ndim - 1))
-    return k if channels is None else k[channels]
+        return scales.reshape(-1, *[1] * (w.ndim - 1))
+    return scales if channels is None else scales[channels]
 
 
 @rule("UPW-S3")

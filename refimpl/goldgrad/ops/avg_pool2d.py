@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import require
-from ..numerics import F32, I8, Array, div32, float32, fma32, requantize
+from ..numerics import F32, F64, I8, Array, div32, float32, fma32, requantize
 from ..rules import rule
 from ._checks import check_gradient, check_operand, check_start, has_axes
 from ._function import Type, function
@@ -63,17 +63,41 @@ def types(
     return Type(y, "int8"), mask_type(y)
 
 
-@rule("AVGP-S2")
-def _multiplier(m: F32, window: Window) -> F32:
-    """The share of each output's pixels: m divided by how many of them its window meets, float32 [OH, OW, 1]."""
+def _count(window: Window) -> F64:
+    """How many pixels the window of each output meets, [OH, OW, 1]."""
     count = np.zeros((*window.out_hw, 1))
     for _, (oh, ow), _ in window.taps():
         count[oh, ow] += 1
+    return count
+
+
+@rule("AVGP-S2")
+def _multiplier(m: F32, count: F64) -> F32:
+    """The share of each output's pixels: m divided by how many of them its window meets, float32 [OH, OW, 1]."""
     return div32(m, float32(count))
 
 
+@rule("AVGP-S1")
+def accumulate(
+    x: I8,
+    *,
+    kernel: Pair,
+    x_zero: int,
+    stride: Pair = (1, 1),
+    pad: Pad = (0, 0, 0, 0),
+    dilation: Pair = (1, 1),
+) -> tuple[F64, F64]:
+    """The accumulators, exact integers of y's shape, and how many pixels each output meets, [OH, OW, 1]."""
+    window = _window(x.shape[1:3], kernel, stride, pad, dilation)
+    codes = widen(x, x_zero)
+    acc = np.zeros((x.shape[0], *window.out_hw, x.shape[3]))  # float64: exact below 2^53
+    for _, (oh, ow), (ih, iw) in window.taps():
+        acc[:, oh, ow] += codes[:, ih, iw]
+    return acc, _count(window)
+
+
 @function("x m", "y mask?", types)
-@rule("AVGP-S1", "AVGP-S3", "AVGP-S4", "AVGP-A1", "AVGP-F1")
+@rule("AVGP-S3", "AVGP-S4", "AVGP-A1", "AVGP-F1")
 def forward(
     x: I8,
     m: F32,
@@ -88,12 +112,8 @@ def forward(
     dilation: Pair = (1, 1),
 ) -> tuple[I8, Array]:
     """Codes y and their mask: requantize(sum of x - x_zero over the taps that meet the map, m / their number)."""
-    window = _window(x.shape[1:3], kernel, stride, pad, dilation)
-    codes = widen(x, x_zero)
-    acc = np.zeros((x.shape[0], *window.out_hw, x.shape[3]))  # float64: exact below 2^53
-    for _, (oh, ow), (ih, iw) in window.taps():
-        acc[:, oh, ow] += codes[:, ih, iw]
-    y, mask = requantize(acc, _multiplier(m, window), y_zero, lo, hi)
+    acc, count = accumulate(x, kernel=kernel, x_zero=x_zero, stride=stride, pad=pad, dilation=dilation)
+    y, mask = requantize(acc, _multiplier(m, count), y_zero, lo, hi)
     return y, pack(mask)
 
 
@@ -137,7 +157,7 @@ def vjp_x(
 ) -> F32:
     """Gradient of x: from dx0 (or +0), a chain over the outputs that hold the pixel and that the clamp let through."""
     window = _window(in_hw, kernel, stride, pad, dilation)
-    share, inside = _multiplier(m, window), unpack(mask, gy.shape[3])
+    share, inside = _multiplier(m, _count(window)), unpack(mask, gy.shape[3])
     dx = np.zeros((gy.shape[0], *in_hw, gy.shape[3]), np.float32) if dx0 is None else dx0.copy()
     for (oh, ow), _, (ih, iw) in window.pixels():
         longer = fma32(gy[:, oh, ow, None, None], share[oh, ow], dx[:, ih, iw])

@@ -72,6 +72,8 @@ def accumulate(
     x: I8,
     w: I8,
     b: I32,
+    trained: I8 | None = None,
+    channels: I32 | None = None,
     *,
     x_zero: int,
     stride: Pair = (1, 1),
@@ -79,6 +81,7 @@ def accumulate(
     dilation: Pair = (1, 1),
 ) -> F64:
     """The accumulators, exact integers in float64 (exact below 2^53), of y's shape."""
+    w = merge(w, trained, channels)
     window = Window(x.shape[1:3], w.shape[1:3], stride, pad, dilation)
     codes, weights = widen(x, x_zero), widen(w)
     acc = np.zeros((x.shape[0], *window.out_hw, w.shape[0])) + b
@@ -106,8 +109,7 @@ def forward(
     dilation: Pair = (1, 1),
 ) -> tuple[I8, Array]:
     """Codes y and their mask: requantize(b + sum of (x - x_zero) * w over the taps that meet the map)."""
-    w = merge(w, trained, channels)
-    acc = accumulate(x, w, b, x_zero=x_zero, stride=stride, pad=pad, dilation=dilation)
+    acc = accumulate(x, w, b, trained, channels, x_zero=x_zero, stride=stride, pad=pad, dilation=dilation)
     y, mask = requantize(acc, m, y_zero, lo, hi)
     return y, pack(mask)
 

@@ -60,9 +60,9 @@ def types(
 
 
 @rule("FC-S1")
-def accumulate(x: I8, w: I8, b: I32, *, x_zero: int) -> F64:
+def accumulate(x: I8, w: I8, b: I32, trained: I8 | None = None, channels: I32 | None = None, *, x_zero: int) -> F64:
     """The accumulators, exact integers in float64 (exact below 2^53), of y's shape."""
-    return _flat(widen(x, x_zero)) @ widen(w).T + b
+    return _flat(widen(x, x_zero)) @ widen(merge(w, trained, channels)).T + b
 
 
 @function("x w b m trained? channels?", "y mask?", types)
@@ -81,7 +81,7 @@ def forward(
     hi: int = 127,
 ) -> tuple[I8, Array]:
     """y and its mask: requantize(b + sum of (x - x_zero) * w over the input channels)."""
-    acc = accumulate(x, merge(w, trained, channels), b, x_zero=x_zero)
+    acc = accumulate(x, w, b, trained, channels, x_zero=x_zero)
     y, mask = requantize(acc, m, y_zero, lo, hi)
     return y, pack(mask)
 

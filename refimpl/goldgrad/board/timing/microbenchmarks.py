@@ -67,7 +67,8 @@ INDEPENDENT = {
     "compare": "cmp.w r1, r2",
     "shift": "lsl.w r{0}, r1, #3",
     "rrx": "rrx r{0}, r1",
-    "dsp": "uxtb.w r{0}, r1",
+    "dsp": "uadd8 r{0}, r1, r2",
+    "extend": "uxtb.w r{0}, r1",
     "bitfield": "ubfx r{0}, r1, #2, #3",
     "reverse": "rbit r{0}, r1",
     "insert": "bfi r{0}, r1, #2, #3",
@@ -212,6 +213,12 @@ def _special(table: Table) -> Iterator[Microbenchmark]:
     )
     yield Microbenchmark(
         "a shifted operand, then a shift", "shifted", ("eor.w r3, r1, r2, lsl #1", "lsl.w r4, r1, #2"), 2
+    )
+    yield Microbenchmark(
+        "a rotated extension beside a shifted operand",
+        "row.extend",
+        ("uxtb.w r3, r1, ror #8", "eor.w r4, r1, r2, lsl #1"),
+        2,
     )
     yield Microbenchmark(
         "a shift, then a shifted operand", "row.shift", ("lsl.w r4, r1, #2", "eor.w r3, r1, r2, lsl #1"), 3

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import GoldgradError
+from ...rules import rule
 from ..elf import Elf
 from ..errors import BoardError
 from ..function import Argument, TracedCall, trace_function
@@ -28,13 +29,21 @@ class Point:
     source: str
     name: str
     kind: str
-    use: str
     level: str
     cycles: float
     elf: tuple[str, str]
     function: str
     arguments: tuple[Sequence[float], Sequence[float]]
     per: int
+    seen: bool = False
+    decides: bool = False
+    """Whether a fit or a decision names it."""
+
+    @property
+    @rule("TIM-S10")
+    def use(self) -> str:
+        """One of :data:`USES`."""
+        return "fitted" if self.decides else "seen" if self.seen else "held out"
 
 
 @dataclass(frozen=True)
@@ -54,22 +63,60 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """A number that the declared points decide, and what it may be."""
+
+    name: str
+    what: str
+    values: tuple[float, ...]
+    points: tuple[str, ...]
+
+    def now(self, table: Table) -> float:
+        """What the table has."""
+        return FITTED[self.name][0](table)
+
+    def changed(self, table: Table, value: float) -> Table:
+        """The table with another value, and what follows from it."""
+        return FITTED[self.name][1](table, value)
+
+
+def _with_mispredict(table: Table, cycles: float) -> Table:
+    early = float(math.floor(0.75 * cycles + 0.5))
+    branch = replace(table.branch, mispredict=cycles, mispredict_early_flags=early, indirect=cycles)
+    return replace(table, branch=branch)
+
+
+FITTED: Mapping[str, tuple[Callable[[Table], float], Callable[[Table, float], Table]]] = {
+    "mispredict": (lambda table: table.branch.mispredict, _with_mispredict),
+}
+"""Where a fitted number is in the table, and how another is put there."""
+
+
+@dataclass(frozen=True)
 class Data:
     """All of validation.toml."""
 
     sources: Mapping[str, Mapping[str, Any]]
     points: tuple[Point, ...]
+    fits: tuple[Fit, ...]
+    decided: Mapping[str, Mapping[str, Any]]
+    """Rules that were chosen, or misread sources that were found, with some points in view."""
 
 
 def data() -> Data:
     """Read it."""
     content = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return Data(content["source"], tuple(_point(entry) for entry in content["point"]))
+    fits = tuple(Fit(name, **_tuples(entry)) for name, entry in content["fit"].items())
+    decide = {name for entry in (*content["fit"].values(), *content["decided"].values()) for name in entry["points"]}
+    points = tuple(Point(**_tuples(entry), decides=entry["name"] in decide) for entry in content["point"])
+    unknown = decide - {point.name for point in points}
+    if unknown:
+        raise ValueError(f"validation.toml has no point {', '.join(sorted(unknown))}")
+    return Data(content["source"], points, fits, content["decided"])
 
 
-def _point(entry: Mapping[str, Any]) -> Point:
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
-    return Point(**values)
+def _tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
 class Validation:
@@ -82,9 +129,20 @@ class Validation:
         self._folder = folder
         self._calls: dict[tuple[str, str, tuple[float, ...]], TracedCall] = {}
 
-    def outcomes(self, table: Table) -> list[Outcome]:
-        """Every point by a model."""
-        return [self._outcome(point, table) for point in data().points]
+    def outcomes(self, table: Table, points: Sequence[Point] | None = None) -> list[Outcome]:
+        """Every point by a model, or some."""
+        return [self._outcome(point, table) for point in (data().points if points is None else points)]
+
+    @rule("TIM-S10")
+    def fitted(self, fit: Fit, table: Table, points: Sequence[Point]) -> dict[float, float]:
+        """The mean absolute error of these points, in percent, by what the number may be; empty if one has no ELF."""
+        found: dict[float, float] = {}
+        for value in fit.values:
+            outcomes = self.outcomes(fit.changed(table, value), points)
+            if any(outcome.predicted is None for outcome in outcomes):
+                return {}
+            found[value] = statistics.mean(abs(outcome.error) for outcome in outcomes)
+        return found
 
     def _outcome(self, point: Point, table: Table) -> Outcome:
         absent = [name for name in sorted(set(point.elf)) if not (self._folder / name).is_file()]
@@ -105,6 +163,11 @@ class Validation:
             arguments = [Argument("float32" if isinstance(n, float) else "int32", value=n) for n in numbers]
             self._calls[key] = trace_function(Elf.read(self._folder / point.elf[which]), point.function, arguments)
         return self._calls[key]
+
+
+def best(errors: Mapping[float, float]) -> float:
+    """The value with the least error; of several, the least value."""
+    return min(errors, key=lambda value: (errors[value], value))
 
 
 @dataclass(frozen=True)
