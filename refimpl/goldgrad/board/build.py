@@ -84,16 +84,22 @@ def build_kernels(
 ) -> Elf:
     """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`.
 
-    With ``functions``, names in C, only the sources that these need.
+    With ``functions``, names in C, only the sources that these need, as far as their texts tell; else all.
     """
     toolchain = toolchain or find_toolchain()
     firmware = paths.data("renode") / "firmware"
+    memory: Job = (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))
     jobs = kernel_sources(kernels)
-    jobs = jobs if functions is None else _needed(jobs, functions)
-    entry = min(functions) if functions else "gg_conv2d_forward"
-    jobs.append((firmware / "memory.c", (f"-I{firmware}", "-fno-builtin")))
-    objects = _objects(toolchain, jobs, target.parent / "objects")
-    _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", f"-Wl,-e,{entry}")
+    few = _needed(jobs, functions) if functions else jobs
+    flags = ("-Wl,--no-gc-sections", f"-Wl,-e,{min(functions) if functions else 'gg_conv2d_forward'}")
+    objects = _objects(toolchain, [*few, memory], target.parent / "objects")
+    try:
+        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
+    except BuildError:
+        if len(few) == len(jobs):
+            raise
+        objects = _objects(toolchain, [*jobs, memory], target.parent / "objects")
+        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
     return Elf.read(target)
 
 
