@@ -5,9 +5,9 @@ outputs' words in turn.  A step multiplies one pair of channels: 8 SMLAD and the
 each of six SMLADs, so that it can issue in 8 cycles; each load comes at least two cycles before what multiplies by it.
 Four steps are a turn of the loop: 8 channels, to which operands are filled up with zeros.
 
-Three blocks are under way at once: beside the first turn of one, the sums of the block before are rounded, and the codes
-of the one before that are packed and stored (schedule.py finds the order).  The first two times, what is stored are no
-codes: it goes nowhere.
+Three blocks are under way at once: beside the first turn of one, the sums of the block before are rounded, and the
+codes of the one before that are packed and stored (schedule.py finds the order).  The first two times, what is stored
+are no codes: it goes nowhere.
 
 Registers: r0-r3 accumulators of the first pixel, r4-r7 of the second; r8, r9 the pixels' words; r10, r11 two of the
 four outputs' words; r12 and lr where the weights and the pixels are read.  All else is on the stack.
@@ -21,14 +21,12 @@ from assembly import file, function, write
 from schedule import scheduled
 
 # Offsets in gg_m7_dot_t.
-P_BIAS, P_M, P_W, P_W_END, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = (
-    0,
-    16,
-    *range(32, 76, 4),
-)
+P_BIAS, P_M, P_W, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = range(0, 48, 4)
 # On the stack.
-P, BIAS, W, W_END, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE = 0, 4, *range(20, 56, 4)
-FRAME = 60
+P, BIAS, W, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE = 0, 4, *range(20, 52, 4)
+FRAME = 52
+W_END = "0x80008000"
+"""Behind the last weight: no two weights are this."""
 
 
 def turn(first: bool = False) -> Iterator[str]:
@@ -51,8 +49,7 @@ def turn(first: bool = False) -> Iterator[str]:
     yield "ldr r10, [r12, #64]!"
     yield "ldr r8, [lr, #32]!"
     yield "ldr r9, [lr, #4]"
-    yield f"ldr r11, [sp, #{W_END}]"
-    yield "cmp r12, r11"
+    yield f"cmp r10, #{W_END}"
 
 
 def turns() -> Iterator[str]:
@@ -85,8 +82,8 @@ def rounded() -> Iterator[str]:
 def codes_before(mask: bool, odd: bool) -> Iterator[str]:
     """Sums of the block before leave the accumulators, and codes of the one before that become outputs.
 
-    Of a pixel, outputs 0 and 2 are halfwords of a word, and 1 and 3 of the next: r4 and r5 of the first pixel, r0 and r1
-    of the second.
+    Of a pixel, outputs 0 and 2 are halfwords of a word, and 1 and 3 of the next: r4 and r5 of the first pixel, r0 and
+    r1 of the second.
     """
     yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, 8, 2))
     for i, (a, b, c, d) in ((0, ("r4", "r5", "r6", "r7")), (4, ("r0", "r1", "r2", "r3"))):
@@ -145,10 +142,11 @@ def enter(raw: bool = False) -> Iterator[str]:
         yield "vpush {s16-s23}"
     yield f"sub sp, sp, #{FRAME}"
     yield f"str r0, [sp, #{P}]"
+    yield f"ldr r3, [r0, #{P_BIAS}]"
     for i in range(4):
-        yield f"ldr r{4 + i}, [r0, #{P_BIAS + 4 * i}]"
+        yield f"ldr r{4 + i}, [r3, #{4 * i}]"
         yield f"str r{4 + i}, [sp, #{BIAS + 4 * i}]"
-    places = {W: P_W, W_END: P_W_END, X_END: P_X_END} if raw else {W: P_W, W_END: P_W_END, X_END: P_X_TWO, BITS: P_BITS}
+    places = {W: P_W, X_END: P_X_END} if raw else {W: P_W, X_END: P_X_TWO, BITS: P_BITS}
     for i, (to, offset) in enumerate(places.items()):
         yield f"ldr r{8 + i}, [r0, #{offset}]"
         yield f"str r{8 + i}, [sp, #{to}]"
@@ -161,7 +159,8 @@ def enter(raw: bool = False) -> Iterator[str]:
         for pointer, step in ((Y, Y_STEP), (MASK, MASK_STEP)):
             yield f"str r1, [sp, #{pointer}]"
             yield f"str r2, [sp, #{step}]"
-        yield from (f"vldr s{8 + i}, [r0, #{P_M + 4 * i}]" for i in range(4))
+        yield f"ldr r1, [r0, #{P_M}]"
+        yield from (f"vldr s{8 + i}, [r1, #{4 * i}]" for i in range(4))
         yield f"vldr s12, [r0, #{P_MAGIC}]"
 
 
@@ -288,9 +287,15 @@ def four_rows(at: int, to: int) -> Iterator[str]:
 
 
 def widen_w() -> Iterator[str]:
-    """r0 four rows' pointers and the next free word, r1 groups of 8 channels."""
-    yield "push {r0, r4-r11, lr}"
-    yield "ldm r0, {r2-r5, r12}"
+    """r0 the first of four rows, r1 bytes from one to the next, r2 where words go, r3 groups of 8 channels."""
+    yield "push {r4-r11, lr}"
+    yield "mov r12, r2"
+    yield "add r4, r0, r1, lsl #1"
+    yield "add r5, r4, r1"
+    yield "mov r2, r0"
+    yield "mov r6, r3"
+    yield "add r3, r0, r1"
+    yield "mov r1, r6"
     yield "1:"
     yield from four_rows(0, 0)
     yield from four_rows(4, 32)
@@ -298,15 +303,17 @@ def widen_w() -> Iterator[str]:
     yield "add r12, r12, #64"
     yield "subs r1, r1, #1"
     yield "bne 1b"
-    yield "ldr r0, [sp]"
-    yield "stm r0, {r2-r5, r12}"
-    yield "pop {r0, r4-r11, pc}"
+    yield "pop {r4-r11, pc}"
 
 
 def widen_window_rows() -> Iterator[str]:
-    """r0 four rows' pointers and the next free word: 27 weights each, in the words of widen_windows."""
+    """r0 the first of four rows, r1 bytes to the next, r2 where words go: 27 weights each, in widen_windows' words."""
     yield "push {r4-r11, lr}"
-    yield "ldm r0, {r2-r5, r12}"
+    yield "mov r12, r2"
+    yield "add r4, r0, r1, lsl #1"
+    yield "add r5, r4, r1"
+    yield "mov r2, r0"
+    yield "add r3, r0, r1"
     yield "mov r1, #3"
     yield "1:"
     yield from four_rows(0, 0)
@@ -348,13 +355,15 @@ FUNCTIONS = (
     ),
     function(
         "gg_m7_widen_rows",
-        "gg_m7_rows_t *p __attribute__((unused)), int32_t groups __attribute__((unused))",
+        "const int8_t *w __attribute__((unused)), int32_t step __attribute__((unused)),\n"
+        "                      int16_t *to __attribute__((unused)), int32_t groups __attribute__((unused))",
         scheduled(widen_w()),
         "Four rows of a weight, groups of 8 channels.",
     ),
     function(
         "gg_m7_widen_window_rows",
-        "const gg_m7_rows_t *p __attribute__((unused))",
+        "const int8_t *w __attribute__((unused)), int32_t step __attribute__((unused)),\n"
+        "                             int16_t *to __attribute__((unused))",
         scheduled(widen_window_rows()),
         "Four rows of a weight of 3 x 3 pixels with 3 channels.",
     ),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from typing import Any
 
 from .. import schemes
@@ -74,14 +75,17 @@ def scheme_of_100_kb(model: str) -> str:
     return min(schemes.names(model), key=lambda name: abs(int(name.removesuffix("kb")) - 100))
 
 
-def measure(models: Sequence[str], tell: Callable[[str], None] = lambda what: None) -> list[Step]:
+Each = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], Iterable[Any]]
+"""Calls a function with each of several argument lists, as itertools.starmap does; the results in their order."""
+
+
+def measure(models: Sequence[str], tell: Callable[[str], None] = lambda what: None, each: Each = starmap) -> list[Step]:
     """Every case of each model."""
+    cases = [(m, scheme or scheme_of_100_kb(m), kernels) for m in models for scheme, kernels in CASES]
     found = []
-    for model in models:
-        for scheme, kernels in CASES:
-            update = scheme or scheme_of_100_kb(model)
-            tell(f"{model}, {update}: a step with {kernels} kernels")
-            found.append(take(model, update, kernels))
+    for step in each(take, cases):
+        tell(f"{step.model}, {step.scheme}: a step with {step.kernels} kernels")
+        found.append(step)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -22,7 +23,7 @@ from ..board.toolchain import Toolchain, find_toolchain
 from ..errors import GoldgradError, show
 from ..jobs import bench_baseline, latency
 from ..jobs.bench import SCHEMES, Bench, Call, Measured, of_file, of_networks
-from ..jobs.bench_baseline import Baseline, Budgets, Comparison, costs_of
+from ..jobs.bench_baseline import COSTS, RATES, Baseline, Budgets, Change, Comparison, costs_of
 from ..jobs.latency import Step
 from ..jobs.on_board import KERNELS
 from ..kernels import SETS
@@ -34,6 +35,9 @@ FOLDER = Path("out/bench")
 """Where objects are kept, so that only what was changed is compiled again."""
 SHORT = {"tinyengine": "TE", "cmsis_nn": "CN", "tflm": "TFLM"}
 """Peers, for columns."""
+NAMES = {"forward": "int8", "vjp_x": "float32, gradient of x:", "vjp_w": "float32, gradient of w:"}
+DEEP = 40
+"""Channels from which on a pointwise convolution's products outweigh what comes with each output."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def run(console: Console, wanted: Wanted) -> int:
         sweep = Sweep(**{**vars(sweep), "comparison": _compared(old, sweep, wanted)})
     console.print(f"kernels: {sweep.kernels}; compiler: {sweep.toolchain.version}", markup=False)
     console.print(_table(sweep))
+    if len(by_kind(sweep.found)) > 1:
+        console.print(_kinds(sweep.found))
     for line in notes(sweep):
         console.print(line, markup=False)
     if sweep.comparison:
@@ -183,6 +189,39 @@ def _total(members: Sequence[Measured]) -> tuple[str, ...]:
     return shapes, f"{cycles:,.0f}", f"{total / work:.2f}", f"{cycles / work:.2f}", f"{cycles / least:.2f}{' ' * 7}"
 
 
+def by_kind(found: Sequence[Measured]) -> dict[str, list[Measured]]:
+    """Shapes of multiply-accumulates by what decides how fast a kernel can be: kind, window, depth, map."""
+    kinds: dict[str, list[Measured]] = defaultdict(list)
+    for m in found:
+        operator, _, function = m.function.partition(".")
+        if operator in ("conv2d", "depthwise_conv2d"):
+            weight = m.call.results[0] if function == "vjp_w" else m.call.named["w"]
+            depthwise = operator == "depthwise_conv2d"
+            size, stride = weight.shape[0 if depthwise else 1], m.call.attributes.get("stride", (1, 1))[0]
+            words = (
+                "pointwise" if size == 1 else f"{'depthwise' if depthwise else 'convolution'} {size}x{size} s{stride}"
+            )
+            if function == "forward" and size == 1:
+                words += f", K {'>=' if weight.shape[-1] >= DEEP else '<'} {DEEP}"
+            elif function != "forward" and not depthwise:
+                rows = m.call.named["x"].shape[1] if function == "vjp_w" else m.call.attributes["in_hw"][0]
+                words += f", {rows} x {rows}"
+            kinds[f"{NAMES[function]} {words}"].append(m)
+    return dict(sorted(kinds.items()))
+
+
+def _kinds(found: Sequence[Measured]) -> Table:
+    table = Table(box=SIMPLE_HEAD, caption="each shape once", caption_justify="left")
+    for column in ("kind", "shapes", "i/MAC", "cycles/MAC", "least", "most", "x limit"):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for name, members in by_kind(found).items():
+        total, work, cycles = (sum(getattr(m, name) for m in members) for name in ("instructions", "work", "cycles"))
+        each = sorted(m.cycles_each for m in members)
+        rates = (total / work, cycles / work, each[0], each[-1], cycles / sum(m.limit.cycles for m in members))
+        table.add_row(name, f"{len(members)}", *(f"{rate:.2f}" for rate in rates))
+    return table
+
+
 def _count(each: float | None) -> str:
     return "" if each is None else f"{each:.3g}"
 
@@ -191,7 +230,7 @@ def _growth(found: Comparison) -> dict[tuple[str, str], str]:
     """By shape: change of instructions and of cycles in percent, where there is one."""
     changes = {(change.key, change.cost): f"{change.percent:+.2f}" for change in found.changes}
     keys = dict.fromkeys(change.key for change in found.changes)
-    texts = {key: [changes.get((key, cost), "0") for cost in bench_baseline.RATES] for key in keys}
+    texts = {key: [changes.get((key, cost), "0") for cost in RATES] for key in keys}
     return {key: f"{', '.join(pair)} %" for key, pair in texts.items() if pair != ["0", "0"]} | dict.fromkeys(
         found.new, "new"
     )
@@ -234,21 +273,32 @@ def own_with_update(found: Sequence[Measured]) -> float | None:
 
 
 def _changes(found: Comparison, everything: bool) -> Table:
-    """What changed, a line a cost; of rates only what changed by more than a hundredth of a percent."""
+    """What changed, a line a shape; where nothing is over, of rates only what changed by a hundredth of a percent."""
     table = Table(box=SIMPLE_HEAD)
-    for column in ("kernel and shape", "cost", "baseline", "now", "change", ""):
-        table.add_column(column, justify="right" if column in ("baseline", "now", "change") else "left")
+    for column in ("kernel and shape", *COSTS):
+        table.add_column(column, justify="left" if column.startswith("kernel") else "right")
+    changes: dict[tuple[str, str], dict[str, Change]] = defaultdict(dict)
     for change in found.changes:
-        if everything or change.over or change.cost not in bench_baseline.RATES or abs(change.percent) >= 0.01:
-            name = " ".join(change.key)
-            by = f"{change.new - change.old:+,} ({change.percent:+.2f} %)"
-            verdict = "over" if change.over else "less" if change.new < change.old else ""
-            row = (escape(name), change.cost, f"{change.old:,}", f"{change.new:,}", by, verdict)
-            table.add_row(*row, style="red" if change.over else None)
+        changes[change.key][change.cost] = change
+    for key, costs in changes.items():
+        if everything or any(map(_is_telling, costs.values())):
+            table.add_row(escape(" ".join(key)), *(_cell(costs.get(cost)) for cost in COSTS))
     for words, keys in (("new", found.new), ("gone", found.gone)):
         for key in keys:
-            table.add_row(escape(" ".join(key)), "", "", "", "", words)
+            table.add_row(escape(" ".join(key)), words)
     return table
+
+
+def _is_telling(change: Change) -> bool:
+    return change.over or change.cost not in RATES or abs(change.percent) >= 0.01
+
+
+def _cell(change: Change | None) -> str:
+    if change is None:
+        return ""
+    by = f"{change.new - change.old:+,}"
+    words = f"{by} ({change.percent:+.2f} %)" if change.cost in RATES else by
+    return f"[{'red' if change.over else 'green' if change.new < change.old else 'default'}]{words}[/]"
 
 
 def _say(console: Console, found: Comparison) -> None:

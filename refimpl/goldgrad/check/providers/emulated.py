@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,15 +30,16 @@ SECTIONS {{
 
 def machine(emulator: str, elf: Elf, seconds: float) -> Emulated:
     """The emulated machine with an ELF; a call may take ``seconds``."""
-    if emulator != "unicorn":
-        raise GoldgradError(f"functions are called in unicorn only, not in {emulator}; write @unicorn")
-    return Emulated(UnicornMachine(elf), seconds)
+    if emulator == UnicornMachine.name:
+        return Emulated(UnicornMachine(elf), seconds)
+    from ...board.served import MACHINES
+
+    return Emulated(MACHINES[emulator](elf), seconds)
 
 
-def firmware(sources: Sequence[Path], flags: Sequence[str] = (), entry: str = "0") -> Path:
+def firmware(sources: Sequence[Path], flags: Sequence[str], folder: Path, entry: str = "0") -> Path:
     """An ELF of ``sources`` for a Cortex-M7, with what compilers call on their own, gg_exp32 and gg_log32 (ABI-M4)."""
     toolchain = find_toolchain()
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-check-"))
     functions = paths.data("kernels_c") / "src" / "portable" / "numerics.c"
     memory = paths.data("renode") / "firmware" / "memory.c"
     objects: list[Path] = []
@@ -72,6 +72,10 @@ class Emulated:
         self.name = machine.name
         self.has, self.place = machine.has, machine.place
         self.constant, self.collect = machine.constant, machine.collect
+
+    def close(self) -> None:
+        """End the emulator."""
+        self.machine.close()
 
     def call(self, symbol: str, arguments: Sequence[Word]) -> int:
         """Call a function; :class:`Crashed` for a trap, :class:`Hung` at no end."""

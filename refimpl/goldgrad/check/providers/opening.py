@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from .isolated import Isolated
 
 FORMS = (
-    "py:MODULE, so:LIB.so, c:FILE.c, c:FILE.c@unicorn, elf:FW.elf@unicorn, dir:PATH, "
+    "py:MODULE, so:LIB.so, c:FILE.c, c:FILE.c@unicorn, elf:FW.elf@unicorn (or @qemu, @renode), dir:PATH, "
     "or goldgrad's own: c, m7@unicorn, portable@unicorn, reference"
 )
+
+
+EMULATOR_SECONDS = 120.0
+"""What starting an emulator may take, and ending a call in it."""
 
 
 def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
@@ -32,7 +37,9 @@ def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
     from .isolated import Isolated
 
     _opener(text)
-    return Isolated(text, {**options, "seconds": seconds}, seconds)
+    is_emulated = "@" in text or text.startswith("elf:")
+    patience = seconds + EMULATOR_SECONDS if is_emulated else seconds  # an emulator ends a call itself
+    return Isolated(text, {**options, "seconds": seconds}, patience)
 
 
 def open_here(text: str, mapping: Path | None = None, flags: Sequence[str] = (), seconds: float = 10.0) -> Provider:
@@ -89,13 +96,16 @@ def _c(target: str, options: Options) -> Provider:
     files, at, emulator = target.partition("@")
     sources = sources_of(files)
     calls = _calls(sources[0], options.mapping)
-    if at:
-        from ...board.elf import Elf
-        from .emulated import firmware
+    with tempfile.TemporaryDirectory(prefix="goldgrad-check-") as name:
+        folder = Path(name)  # what was compiled is in memory when it goes
+        if at:
+            from ...board.elf import Elf
+            from .emulated import firmware
 
-        return _emulated(f"c:{target}", emulator, lambda: Elf.read(firmware(sources, options.flags)), calls, options)
-    provider = Compiled(f"c:{target}", Host(host_library(sources, options.flags)), calls)
-    return _not_empty(provider, f"c:{target}", calls)
+            built = lambda: Elf.read(firmware(sources, options.flags, folder))  # noqa: E731  (once the emulator is there)
+            return _emulated(f"c:{target}", emulator, built, calls, options)
+        provider = Compiled(f"c:{target}", Host(host_library(sources, options.flags, folder)), calls)
+        return _not_empty(provider, f"c:{target}", calls)
 
 
 def _elf(target: str, options: Options) -> Provider:
