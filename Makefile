@@ -74,8 +74,9 @@ sanitize: $(DONE)/test ## run the tests of the C kernels under the address and u
 bench: $(DONE)/test ## time the kernels, planning by size of the graph, an interpreted training step, and the timing model
 	$(BIN)/python tests/bench.py
 
-baseline: $(DONE)/test ## measure anew what make test holds the kernels' costs to (baselines/)
+baseline: $(DONE)/test ## measure anew what programs and kernels cost (baselines/), to be compared with
 	$(BIN)/goldgrad board baseline baselines/stm32f746.json
+	$(BIN)/goldgrad bench baseline baselines/kernels.json
 
 venv: $(DONE)/test $(DONE)/lint ## set up .venv for development
 

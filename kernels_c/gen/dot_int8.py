@@ -3,90 +3,73 @@
 Both operands are widened to pairs of int16 in scratch (gg_m7_widen_*), the two pixels' words in turn, and the four
 outputs' words in turn.  A step multiplies one pair of channels: 8 SMLAD and the 6 loads of the next step, one beside
 each of six SMLADs, so that it can issue in 8 cycles; each load comes at least two cycles before what multiplies by it.
+Four steps are a turn of the loop: 8 channels, to which operands are filled up with zeros.
+
+Three blocks are under way at once: beside the first turn of one, the sums of the block before are rounded, and the
+codes of the one before that are packed and stored (schedule.py finds the order).  The first two times, what is stored
+are no codes: it goes nowhere.
 
 Registers: r0-r3 accumulators of the first pixel, r4-r7 of the second; r8, r9 the pixels' words; r10, r11 two of the
-four outputs' words; r12 and lr where the weights and the pixels are read.  On the stack: p, and where weights end.
+four outputs' words; r12 and lr where the weights and the pixels are read.  All else is on the stack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from assembly import beside, file, function, write, zipped
-
-UNROLLED = 4
-"""Steps a turn of the loop: 8 channels, to which operands are filled up with zeros."""
+from assembly import file, function, write
+from schedule import scheduled
 
 # Offsets in gg_m7_dot_t.
-BIAS, M, W, W_END, X, Y, Y_END, Y_STEP, MAGIC, MASK, MASK_STEP, SHIFT = 0, 16, *range(32, 72, 4)
+P_BIAS, P_M, P_W, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = (
+    0,
+    16,
+    *range(32, 72, 4),
+)
+# On the stack.
+P, BIAS, W, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE = 0, 4, *range(20, 52, 4)
+FRAME = 52
+W_END = "0x80008000"
+"""Behind the last weight: no two weights are this."""
 
 
-def step(first: bool = False) -> Iterator[str]:
-    """A pair of channels; r8, r9 and r10 are loaded, and are again for the next step at its end.
+def turn(first: bool = False) -> Iterator[str]:
+    """Four steps; r8, r9 and r10 are loaded, and are again for the next turn at its end.
 
-    In the first step of a block the biases of both pixels are in r0-r3.
+    In the first turn of a block the biases of both pixels are in r0-r3.
     """
-    yield "ldr r11, [r12], #4"
-    for output, word, after in (
-        (0, "r10", "ldr r10, [r12], #4"),
-        (1, "r11", "ldr r11, [r12], #4"),
-        (2, "r10", "ldr r10, [r12], #4"),
-    ):
-        second = f"smlad r{4 + output}, r9, {word}, r{output if first else 4 + output}"
-        pair = (second, f"smlad r{output}, r8, {word}, r{output}")
-        yield from pair if first else reversed(pair)
-        yield after
-    if first:
-        yield "smlad r7, r9, r11, r3"
-        yield "ldr r9, [lr, #4]"
-        yield "smlad r3, r8, r11, r3"
-        yield "ldr r8, [lr], #8"
-    else:
-        yield "smlad r3, r8, r11, r3"
-        yield "ldr r8, [lr], #4"
-        yield "smlad r7, r9, r11, r7"
-        yield "ldr r9, [lr], #4"
-
-
-def last_step() -> Iterator[str]:
-    """The last of a turn: r11 is free early, for where the weights end, and the flags tell whether r12 is there."""
-    yield "ldr r11, [r12], #4"
-    yield "smlad r0, r8, r10, r0"
-    yield "smlad r4, r9, r10, r4"
-    yield "ldr r10, [r12], #4"
-    yield "smlad r1, r8, r11, r1"
-    yield "smlad r5, r9, r11, r5"
-    yield "ldr r11, [r12], #4"
-    yield "smlad r2, r8, r10, r2"
-    yield "smlad r6, r9, r10, r6"
-    yield "ldr r10, [r12], #4"
-    yield "smlad r7, r9, r11, r7"
+    for step in range(4):
+        for output in range(4):
+            word = f"r{10 + output % 2}"
+            if output > 0:
+                yield f"ldr {word}, [r12, #{16 * step + 4 * output}]"
+            bias = output if first and step == 0 else 4 + output
+            yield f"smlad r{4 + output}, r9, {word}, r{bias}"
+            yield f"smlad r{output}, r8, {word}, r{output}"
+        if step < 3:
+            yield f"ldr r10, [r12, #{16 * step + 16}]"
+            yield f"ldr r8, [lr, #{8 * step + 8}]"
+            yield f"ldr r9, [lr, #{8 * step + 12}]"
+    yield "ldr r10, [r12, #64]!"
+    yield "ldr r8, [lr, #32]!"
     yield "ldr r9, [lr, #4]"
-    yield "smlad r3, r8, r11, r3"
-    yield "ldr r11, [sp, #4]"
-    yield "ldr r8, [lr], #8"
-    yield "cmp r12, r11"
+    yield f"cmp r10, #{W_END}"
 
 
-def first_steps(others: Iterable[str] = ()) -> Iterator[str]:
-    """The steps of a block that begin with its biases; r11 is p before."""
-    lines = [f"ldr r12, [r11, #{W}]", "ldm r11, {r0-r3}", "ldr r10, [r12], #4"]
-    for i in range(UNROLLED):
-        lines += last_step() if i == UNROLLED - 1 else step(first=i == 0)
-    compare = lines.pop()  # what is beside keeps the flags, but may come between
-    yield from beside(lines, others)
-    yield compare
-
-
-def products(others: Iterable[str] = ()) -> Iterator[str]:
-    """The sums of all channels for a block, and beside the first of them others."""
-    yield from first_steps(others)
+def turns() -> Iterator[str]:
+    """The rest of a block's turns; the flags tell of the last."""
     yield "beq 3f"
     yield "1:"
-    for i in range(UNROLLED):
-        yield from last_step() if i == UNROLLED - 1 else step()
+    yield from turn()
     yield "bne 1b"
     yield "3:"
+
+
+def begin() -> Iterator[str]:
+    """The biases, and where the weights begin."""
+    yield from (f"ldr r{i}, [sp, #{BIAS + 4 * i}]" for i in range(4))
+    yield f"ldr r12, [sp, #{W}]"
+    yield "ldr r10, [r12]"
 
 
 def rounded() -> Iterator[str]:
@@ -100,134 +83,150 @@ def rounded() -> Iterator[str]:
     yield from (f"vadd.f32 s{i}, s{i}, s12" for i in range(8))
 
 
-def put_aside() -> Iterator[str]:
-    """The sums, until the next block's products are computed; r11 is p again."""
+def codes_before(mask: bool, odd: bool) -> Iterator[str]:
+    """Sums of the block before leave the accumulators, and codes of the one before that become outputs.
+
+    Of a pixel, outputs 0 and 2 are halfwords of a word, and 1 and 3 of the next: r4 and r5 of the first pixel, r0 and
+    r1 of the second.
+    """
     yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, 8, 2))
-    yield "ldr r11, [sp]"
-
-
-def packed(odd: bool, others: Iterable[str]) -> Iterator[str]:
-    """Codes in r0 and r4: of outputs 0 and 2 of a pixel as halfwords, in r1 and r5 of outputs 1 and 3."""
-    yield from (f"vmov r{i}, r{i + 1}, s{i}, s{i + 1}" for i in range(0, 8, 2))
-    words = [f"pkhbt r{i}, r{i}, r{i + 2}, lsl #16" for i in (0, 1, 4, 5)]
-    yield from zipped(words, others)
+    for i, (a, b, c, d) in ((0, ("r4", "r5", "r6", "r7")), (4, ("r0", "r1", "r2", "r3"))):
+        yield f"vmov {a}, {b}, s{i}, s{i + 1}"
+        yield f"vmov {c}, {d}, s{i + 2}, s{i + 3}"
+        yield f"pkhbt {a}, {a}, {c}, lsl #16"
+        yield f"pkhbt {b}, {b}, {d}, lsl #16"
     if odd:
-        yield "mov r2, #0x00010001"
-        yield from (f"sadd16 r{i}, r{i}, r2" for i in (0, 1, 4, 5))
-
-
-def masks() -> Iterator[str]:
-    """CONV-S3: four bits a pixel, 1 where the upper byte of a halfword is 0, that is where the clamp lets through."""
-    yield "uxtb16 r2, r0, ror #8"
-    yield "uxtb16 r6, r4, ror #8"
-    yield "bic r3, r1, #0x00ff00ff"
-    yield "bic r7, r5, #0x00ff00ff"
-    yield "orr r2, r2, r3"
-    yield "mov r3, #-1"
-    yield "orr r6, r6, r7"
-    yield "movw r12, #0x0201"
-    yield "uadd8 r2, r2, r3"
-    yield "movt r12, #0x0804"
-    yield "mov r7, #0"
-    yield f"ldr r10, [r11, #{SHIFT}]"
-    yield "sel r2, r7, r12"
-    yield "uadd8 r6, r6, r3"
-    yield "sel r6, r7, r12"
-    yield f"ldr r12, [r11, #{MASK}]"
-    yield "usad8 r2, r2, r7"
-    yield "usad8 r6, r6, r7"
-    yield "ldrb r3, [r12]"
-    yield "lsl r2, r2, r10"
-    yield "lsl r6, r6, r10"
-    yield f"ldr r10, [r11, #{MASK_STEP}]"
-    yield "orr r2, r2, r3"
-    yield "ldrb r7, [r12, r10]"
-    yield "strb r2, [r12]"
-    yield "orr r6, r6, r7"
-    yield "strb r6, [r12, r10]"
-    yield "add r12, r12, r10, lsl #1"
-    yield f"str r12, [r11, #{MASK}]"
-
-
-LOADS = [f"ldr r12, [r11, #{Y}]", f"ldr r10, [r11, #{Y_STEP}]"]
-
-
-def store() -> Iterator[str]:
-    """Saturate, pack four outputs into a word, and store it for both pixels; LOADS are done."""
-    yield from (f"usat16 r{i}, #8, r{i}" for i in (0, 1, 4, 5))
-    yield from (f"orr r{i}, r{i}, r{i + 1}, lsl #8" for i in (0, 4))
-    yield from (f"eor r{i}, r{i}, #0x80808080" for i in (0, 4))
-    yield "str r0, [r12]"
-    yield "str r4, [r12, r10]"
-    yield "add r12, r12, r10, lsl #1"
-
-
-def outputs(mask: bool, odd: bool) -> Iterator[str]:
-    """What was rounded becomes outputs; r11 is p, and r12 the next pair's place after it, y_step in r10."""
-    yield from packed(odd, [] if mask else LOADS)
+        yield "mov r11, #0x00010001"
+        yield from (f"sadd16 {word}, {word}, r11" for word in ("r4", "r5", "r0", "r1"))
     if mask:
-        yield from masks()
-        yield from LOADS
-    yield from store()
+        yield from marks()
+    yield from (f"usat16 {word}, #8, {word}" for word in ("r4", "r5", "r0", "r1"))
+    yield "orr r4, r4, r5, lsl #8"
+    yield "orr r0, r0, r1, lsl #8"
+    yield "eor r4, r4, #0x80808080"
+    yield "eor r0, r0, #0x80808080"
+    yield f"ldr r5, [sp, #{Y}]"
+    yield f"ldr r6, [sp, #{Y_STEP}]"
+    yield "str r4, [r5]"
+    yield "add r5, r5, r6"
+    yield "str r0, [r5]"
+    yield "add r5, r5, r6"
+    yield f"str r5, [sp, #{Y}]"
+
+
+def marks() -> Iterator[str]:
+    """CONV-S3: four bits a pixel, 1 where the upper byte of a halfword is 0, that is where the clamp lets through."""
+    yield "mov r10, #-1"
+    yield f"ldr r11, [sp, #{BITS}]"
+    yield "mov r12, #0"
+    for even, odd, bits, other in (("r4", "r5", "r6", "r7"), ("r0", "r1", "r2", "r3")):
+        yield f"uxtb16 {bits}, {even}, ror #8"
+        yield f"bic {other}, {odd}, #0x00ff00ff"
+        yield f"orr {bits}, {bits}, {other}"
+        yield f"uadd8 {bits}, {bits}, r10"
+        yield f"sel {bits}, r12, r11"
+        yield f"usad8 {bits}, {bits}, r12"
+    yield f"ldr r3, [sp, #{MASK}]"
+    yield f"ldr r7, [sp, #{MASK_STEP}]"
+    yield "ldrb r10, [r3]"
+    yield "orr r6, r6, r10"
+    yield "strb r6, [r3]"
+    yield "add r3, r3, r7"
+    yield "ldrb r11, [r3]"
+    yield "orr r2, r2, r11"
+    yield "strb r2, [r3]"
+    yield "add r3, r3, r7"
+    yield f"str r3, [sp, #{MASK}]"
+
+
+def enter(raw: bool = False) -> Iterator[str]:
+    """Everything to its place; the first two blocks' predecessors are nowhere."""
+    yield "push {r4-r11, lr}"
+    if not raw:
+        yield "vpush {s16-s23}"
+    yield f"sub sp, sp, #{FRAME}"
+    yield f"str r0, [sp, #{P}]"
+    for i in range(4):
+        yield f"ldr r{4 + i}, [r0, #{P_BIAS + 4 * i}]"
+        yield f"str r{4 + i}, [sp, #{BIAS + 4 * i}]"
+    places = {W: P_W, X_END: P_X_END} if raw else {W: P_W, X_END: P_X_TWO, BITS: P_BITS}
+    for i, (to, offset) in enumerate(places.items()):
+        yield f"ldr r{8 + i}, [r0, #{offset}]"
+        yield f"str r{8 + i}, [sp, #{to}]"
+    yield f"ldr lr, [r0, #{P_X}]"
+    yield "ldr r8, [lr]"
+    yield "ldr r9, [lr, #4]"
+    if not raw:
+        yield f"add r1, sp, #{NOWHERE}"
+        yield "mov r2, #0"
+        for pointer, step in ((Y, Y_STEP), (MASK, MASK_STEP)):
+            yield f"str r1, [sp, #{pointer}]"
+            yield f"str r2, [sp, #{step}]"
+        yield from (f"vldr s{8 + i}, [r0, #{P_M + 4 * i}]" for i in range(4))
+        yield f"vldr s12, [r0, #{P_MAGIC}]"
 
 
 def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
-    """A whole function: all pairs of pixels for four outputs; a block is rounded beside the next one's products."""
-    yield "push {r4-r11, lr}"
-    yield "vpush {s16-s23}"
-    yield f"ldr r1, [r0, #{W_END}]"
-    yield "sub sp, #12"
-    yield f"add r2, r0, #{M}"
-    yield "strd r0, r1, [sp]"
-    yield "vldm r2, {s8-s11}"
-    yield f"vldr s12, [r0, #{MAGIC}]"
-    yield f"ldr lr, [r0, #{X}]"
-    yield "mov r11, r0"
-    yield "ldr r8, [lr], #4"
-    yield "ldr r9, [lr], #4"
-    yield from products()
-    yield from put_aside()
-    yield from LOADS
-    yield "b 4f"
+    """A whole function: all pairs of pixels, two or more, for four outputs."""
+    yield from enter()
     yield "2:"
-    yield from products(rounded())
-    yield from put_aside()
-    yield from outputs(mask, odd)
-    yield f"str r12, [r11, #{Y}]"
-    yield "4:"  # is there a block after the one that is put aside?
-    yield f"ldr r0, [r11, #{Y_END}]"
-    yield "add r12, r12, r10, lsl #1"
-    yield "cmp r12, r0"
-    yield "bne 2b"
+    yield from codes_before(mask, odd)
+    yield from begin()
+    yield from turn(first=True)
     yield from rounded()
-    yield from outputs(mask, odd)
-    yield f"str r12, [r11, #{Y}]"
-    yield "add sp, #12"
+    yield from turns()
+    yield f"ldr r11, [sp, #{X_END}]"
+    yield "cmp lr, r11"
+    yield "bne 2b"
+    yield f"ldr r11, [sp, #{Y_STEP}]"
+    yield "cmp r11, #0"
+    yield "bne 4f"
+    yield f"ldr r10, [sp, #{P}]"  # from now on what comes are codes
+    for to, offset in ((Y, P_Y), (Y_STEP, P_Y_STEP), *(((MASK, P_MASK), (MASK_STEP, P_MASK_STEP)) if mask else ())):
+        yield f"ldr r12, [r10, #{offset}]"
+        yield f"str r12, [sp, #{to}]"
+    yield f"ldr r11, [r10, #{P_X_END}]"
+    yield f"str r11, [sp, #{X_END}]"
+    yield "cmp lr, r11"
+    yield "bne 2b"
+    yield "4:"
+    yield from codes_before(mask, odd)
+    yield from rounded()
+    yield from codes_before(mask, odd)
+    yield f"add sp, sp, #{FRAME}"
     yield "vpop {s16-s23}"
     yield "pop {r4-r11, pc}"
 
 
 def dot_raw() -> Iterator[str]:
-    """The same, but the sums are stored."""
-    yield "push {r4-r11, lr}"
-    yield f"ldr r1, [r0, #{W_END}]"
-    yield "sub sp, #12"
-    yield "strd r0, r1, [sp]"
-    yield f"ldr lr, [r0, #{X}]"
-    yield "mov r11, r0"
-    yield "ldr r8, [lr], #4"
-    yield "ldr r9, [lr], #4"
+    """The same, but the sums are stored, and one pair is enough."""
+    yield from enter(raw=True)
+    yield f"ldr r11, [r0, #{P_Y}]"
+    yield f"str r11, [sp, #{Y}]"
     yield "2:"
-    yield from products()
-    yield "ldr r11, [sp]"
-    yield f"ldr r12, [r11, #{Y}]"
-    yield f"ldr r10, [r11, #{Y_END}]"
+    yield from begin()
+    yield from turn(first=True)
+    yield from turns()
+    yield f"ldr r12, [sp, #{Y}]"
     yield "stm r12!, {r0-r7}"
-    yield f"str r12, [r11, #{Y}]"
-    yield "cmp r12, r10"
+    yield f"ldr r11, [sp, #{X_END}]"
+    yield f"str r12, [sp, #{Y}]"
+    yield "cmp lr, r11"
     yield "bne 2b"
-    yield "add sp, #12"
+    yield f"add sp, sp, #{FRAME}"
     yield "pop {r4-r11, pc}"
+
+
+def widened(from_: tuple[str, str], at: int, to: str, to_at: int, words: tuple[str, str, str, str]) -> Iterator[str]:
+    """Four channels of two pixels: words of channels 0 and 2, then of 1 and 3."""
+    a, b, c, d = words
+    yield f"ldr {a}, [{from_[0]}, #{at}]"
+    yield f"ldr {b}, [{from_[1]}, #{at}]"
+    yield f"sxtab16 {c}, r2, {a}, ror #8"
+    yield f"sxtab16 {a}, r2, {a}"
+    yield f"sxtab16 {d}, r2, {b}, ror #8"
+    yield f"sxtab16 {b}, r2, {b}"
+    yield from (f"str {word}, [{to}, #{to_at + 4 * i}]" for i, word in enumerate((a, b, c, d)))
 
 
 def widen_x() -> Iterator[str]:
@@ -237,19 +236,14 @@ def widen_x() -> Iterator[str]:
     yield "2:"
     yield "mov r9, r1"
     yield "1:"
-    for _ in range(2):
-        yield "ldr r6, [r3], #4"
-        yield "ldr r7, [r4], #4"
-        yield "sxtab16 r8, r2, r6, ror #8"
-        yield "sxtab16 r6, r2, r6"
-        yield "sxtab16 r12, r2, r7, ror #8"
-        yield "sxtab16 r7, r2, r7"
-        yield "stm r5!, {r6, r7, r8, r12}"
-    yield "subs r9, #1"
+    yield from widened(("r3", "r4"), 0, "r5", 0, ("r6", "r7", "r8", "r12"))
+    yield from widened(("r3", "r4"), 4, "r5", 16, ("lr", "r7", "r8", "r12"))
+    yield from (f"add {pointer}, {pointer}, #{step}" for pointer, step in (("r3", 8), ("r4", 8), ("r5", 32)))
+    yield "subs r9, r9, #1"
     yield "bne 1b"
     yield "add r3, r3, r11"
     yield "add r4, r4, r11"
-    yield "subs r10, #1"
+    yield "subs r10, r10, #1"
     yield "bne 2b"
     yield "str r5, [r0, #8]"
     yield "pop {r4-r11, pc}"
@@ -265,42 +259,45 @@ def widen_windows() -> Iterator[str]:
     yield "sub r11, r11, r1"
     yield "sub r11, r11, r1, lsl #1"
     yield "1:"
-    for _ in range(3):
-        for at in (0, 4):
-            yield f"ldr r6, [r3, #{at}]"
-            yield f"ldr r7, [r4, #{at}]"
-            yield "sxtab16 r8, r2, r6, ror #8"
-            yield "sxtab16 r6, r2, r6"
-            yield "sxtab16 r12, r2, r7, ror #8"
-            yield "sxtab16 r7, r2, r7"
-            yield "stm r5!, {r6, r7, r8, r12}"
+    for row in range(3):
+        yield from widened(("r3", "r4"), 0, "r5", 40 * row, ("r6", "r7", "r8", "r12"))
+        yield from widened(("r3", "r4"), 4, "r5", 40 * row + 16, ("r9", "lr", "r8", "r12"))
         yield "ldr r6, [r3, #8]"
         yield "ldr r7, [r4, #8]"
         yield "add r3, r3, r1"
+        yield "add r4, r4, r1"
         yield "sxtab16 r6, r2, r6"
         yield "sxtab16 r7, r2, r7"
-        yield "add r4, r4, r1"
-        yield "stm r5!, {r6, r7}"
+        yield f"str r6, [r5, #{40 * row + 32}]"
+        yield f"str r7, [r5, #{40 * row + 36}]"
     yield "add r3, r3, r11"
     yield "add r4, r4, r11"
-    yield "add r5, #8"
-    yield "subs r10, #1"
+    yield "add r5, r5, #128"
+    yield "subs r10, r10, #1"
     yield "bne 1b"
     yield "str r5, [r0, #8]"
     yield "pop {r4-r11, pc}"
 
 
+def four_rows(at: int, to: int) -> Iterator[str]:
+    """Four channels of four rows at r2-r5."""
+    low = ("r0", "r10", "r11", "lr")
+    yield from (f"ldr r{i + 4}, [r{i}, #{at}]" for i in range(2, 6))
+    yield from (f"sxtb16 {even}, r{word}" for even, word in zip(low, range(6, 10), strict=True))
+    yield from (f"sxtb16 r{i}, r{i}, ror #8" for i in range(6, 10))
+    yield from (f"str {word}, [r12, #{to + 4 * i}]" for i, word in enumerate((*low, "r6", "r7", "r8", "r9")))
+
+
 def widen_w() -> Iterator[str]:
-    """r0 four rows' pointers and the next free word, r1 groups of 4 channels."""
+    """r0 four rows' pointers and the next free word, r1 groups of 8 channels."""
     yield "push {r0, r4-r11, lr}"
     yield "ldm r0, {r2-r5, r12}"
     yield "1:"
-    yield from (f"ldr r{i + 4}, [r{i}], #4" for i in range(2, 6))
-    yield from (f"sxtb16 {even}, r{word}" for even, word in zip(("r0", "r10", "r11", "lr"), range(6, 10), strict=True))
-    yield "subs r1, #1"
-    yield "stm r12!, {r0, r10, r11, lr}"
-    yield from (f"sxtb16 r{i}, r{i}, ror #8" for i in range(6, 10))
-    yield "stm r12!, {r6-r9}"
+    yield from four_rows(0, 0)
+    yield from four_rows(4, 32)
+    yield from (f"add r{i}, r{i}, #8" for i in range(2, 6))
+    yield "add r12, r12, #64"
+    yield "subs r1, r1, #1"
     yield "bne 1b"
     yield "ldr r0, [sp]"
     yield "stm r0, {r2-r5, r12}"
@@ -309,58 +306,57 @@ def widen_w() -> Iterator[str]:
 
 def widen_window_rows() -> Iterator[str]:
     """r0 four rows' pointers and the next free word: 27 weights each, in the words of widen_windows."""
-    low = ("r0", "r10", "r11", "lr")
     yield "push {r4-r11, lr}"
     yield "ldm r0, {r2-r5, r12}"
     yield "mov r1, #3"
     yield "1:"
-    for _ in range(2):
-        yield from (f"ldr r{i + 4}, [r{i}], #4" for i in range(2, 6))
-        yield from (f"sxtb16 {even}, r{word}" for even, word in zip(low, range(6, 10), strict=True))
-        yield "stm r12!, {r0, r10, r11, lr}"
-        yield from (f"sxtb16 r{i}, r{i}, ror #8" for i in range(6, 10))
-        yield "stm r12!, {r6-r9}"
-    yield from (f"ldrsb r{i + 4}, [r{i}], #1" for i in range(2, 6))
-    yield "subs r1, #1"
+    yield from four_rows(0, 0)
+    yield from four_rows(4, 32)
+    yield from (f"ldrsb r{i + 4}, [r{i}, #8]" for i in range(2, 6))
     yield from (f"uxth r{i}, r{i}" for i in range(6, 10))
-    yield "stm r12!, {r6-r9}"
+    yield from (f"str r{i}, [r12, #{64 + 4 * (i - 6)}]" for i in range(6, 10))
+    yield from (f"add r{i}, r{i}, #9" for i in range(2, 6))
+    yield "add r12, r12, #80"
+    yield "subs r1, r1, #1"
     yield "bne 1b"
-    yield from (f"mov r{i}, #0" for i in range(6, 10))
-    yield "stm r12!, {r6-r9}"
+    yield "mov r6, #0"
+    yield from (f"str r6, [r12, #{4 * i}]" for i in range(4))
     yield "pop {r4-r11, pc}"
 
 
-DOT = "gg_m7_dot_t *p __attribute__((unused))"
+DOT = "const gg_m7_dot_t *p __attribute__((unused))"
 FUNCTIONS = (
-    function("gg_m7_dot", DOT, dot(), "CONV-S1, CONV-S2: requantized to all of int8."),
-    function("gg_m7_dot_odd", DOT, dot(odd=True), "The same for an odd zero point."),
-    function("gg_m7_dot_mask", DOT, dot(mask=True), "CONV-S1, CONV-S2, CONV-S3: and where the clamp lets through."),
-    function("gg_m7_dot_mask_odd", DOT, dot(mask=True, odd=True), "The same for an odd zero point."),
-    function("gg_m7_dot_raw", DOT, dot_raw(), "CONV-S1: the sums, eight a pair of pixels."),
+    function("gg_m7_dot", DOT, scheduled(dot()), "CONV-S1, CONV-S2: requantized to all of int8."),
+    function("gg_m7_dot_odd", DOT, scheduled(dot(odd=True)), "The same for an odd zero point."),
+    function(
+        "gg_m7_dot_mask", DOT, scheduled(dot(mask=True)), "CONV-S1, CONV-S2, CONV-S3: and where the clamp lets through."
+    ),
+    function("gg_m7_dot_mask_odd", DOT, scheduled(dot(mask=True, odd=True)), "The same for an odd zero point."),
+    function("gg_m7_dot_raw", DOT, scheduled(dot_raw()), "CONV-S1: the sums, eight a pair of pixels."),
     function(
         "gg_m7_widen_pixels",
         "gg_m7_pixels_t *p __attribute__((unused)), int32_t groups __attribute__((unused)),\n"
         "                        uint32_t less __attribute__((unused))",
-        widen_x(),
+        scheduled(widen_x()),
         "CONV-S1: x - x_zero of pairs of pixels, groups of 8 channels; less is -x_zero, twice.",
     ),
     function(
         "gg_m7_widen_windows",
         "gg_m7_pixels_t *p __attribute__((unused)), int32_t row __attribute__((unused)),\n"
         "                         uint32_t less __attribute__((unused))",
-        widen_windows(),
+        scheduled(widen_windows()),
         "CONV-S1: x - x_zero of pairs of windows of 3 x 3 pixels with 3 channels.",
     ),
     function(
         "gg_m7_widen_rows",
         "gg_m7_rows_t *p __attribute__((unused)), int32_t groups __attribute__((unused))",
-        widen_w(),
-        "Four rows of a weight, groups of 4 channels.",
+        scheduled(widen_w()),
+        "Four rows of a weight, groups of 8 channels.",
     ),
     function(
         "gg_m7_widen_window_rows",
         "const gg_m7_rows_t *p __attribute__((unused))",
-        widen_window_rows(),
+        scheduled(widen_window_rows()),
         "Four rows of a weight of 3 x 3 pixels with 3 channels.",
     ),
 )

@@ -382,6 +382,10 @@ def fit(
 
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Where to write what was found.")]
+BenchOp = Annotated[str | None, typer.Option("--op", help="Only this operator, or function: conv2d, conv2d.forward.")]
+BudgetInstructions = Annotated[float, typer.Option(metavar="PERCENT", help="By how much instructions may grow.")]
+BudgetCycles = Annotated[float, typer.Option(metavar="PERCENT", help="By how much cycles may.")]
+BudgetBytes = Annotated[int, typer.Option(metavar="BYTES", help="By how much scratch, stack and text may, each.")]
 Pictures = Annotated[list[Path] | None, typer.Option(help="Where to draw it, .svg or .png; can be repeated.")]
 
 
@@ -416,15 +420,95 @@ def _figure(
 
 @bench.command("kernels")
 def bench_kernels(
-    op: Annotated[str | None, typer.Option(help="Only this operator, or function: conv2d, conv2d.forward.")] = None,
+    op: BenchOp = None,
     shapes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML: a [[call]] table a shape; else those of three networks.")
     ] = None,
     kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
+    compiler: Annotated[str | None, typer.Option(help="gcc or zig; else the baseline's, or what is here.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Compare with this, by goldgrad bench baseline; 1 if a cost is over its budget.")
+    ] = None,
+    budget_instructions: BudgetInstructions = 0.1,
+    budget_cycles: BudgetCycles = 0.5,
+    budget_bytes: BudgetBytes = 0,
     json: Json = None,
+    html: Annotated[Path | None, typer.Option(help="The same as one page, with pictures.")] = None,
+    picture: Annotated[
+        list[Path] | None, typer.Option(help="Where to draw cycles a MAC over bytes a MAC, .svg or .png; repeatable.")
+    ] = None,
 ) -> None:
-    """Instructions a multiply-accumulate, scratch, stack and text of each kernel on each shape, in Unicorn."""
-    from .report.bench import run
+    """Instructions and cycles a multiply-accumulate, distance to the limit, scratch, stack and text of each kernel."""
+    from .jobs.bench_baseline import Budgets
+    from .report.bench import Wanted, run
     from .report.console import console
 
-    raise typer.Exit(run(console(), op, shapes, kernels, json))
+    budgets = Budgets(budget_instructions, budget_cycles, budget_bytes)
+    wanted = Wanted(op, shapes, kernels, compiler, baseline, budgets, json, html, tuple(picture or ()))
+    raise typer.Exit(run(console(), wanted))
+
+
+@bench.command("baseline")
+def bench_baseline(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")],
+    kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
+    compiler: Annotated[str | None, typer.Option(help="gcc or zig (default: it can be pinned).")] = None,
+) -> None:
+    """Keep what the kernels cost on the shapes of the three networks."""
+    from .report.bench import write_baseline
+    from .report.console import console
+
+    raise typer.Exit(write_baseline(console(), file, kernels, compiler))
+
+
+@bench.command("compare")
+def bench_compare(
+    file: Annotated[Path, typer.Argument(help="What goldgrad bench baseline wrote.")],
+    op: BenchOp = None,
+    budget_instructions: BudgetInstructions = 0.1,
+    budget_cycles: BudgetCycles = 0.5,
+    budget_bytes: BudgetBytes = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Also rates that changed by less than 0.01 %.")] = False,
+    json: Json = None,
+) -> None:
+    """Measure the same shapes again, by the same compiler; exit code 1 if a cost grew by more than its budget."""
+    from .jobs.bench_baseline import Budgets
+    from .report.bench import compare
+    from .report.console import console
+
+    budgets = Budgets(budget_instructions, budget_cycles, budget_bytes)
+    raise typer.Exit(compare(console(), file, op, budgets, everything, json))
+
+
+@bench.command("step")
+def bench_step(
+    model: Annotated[str, typer.Argument(help="A network by name, for example mcunet-5fps.")],
+    scheme: Annotated[str | None, typer.Option(help="What trains; else the scheme of about 100 KB.")] = None,
+    kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
+    room: Room = 0,
+    json: Json = None,
+    picture: Pictures = None,
+) -> None:
+    """Cycles of a training step on the emulated board by layer and stage: forward, backward, gradients, update."""
+    from .report.bench_step import step
+    from .report.console import console
+
+    files = picture or [Path(f"out/{model}-layers.svg"), Path(f"out/{model}-layers.png")]
+    raise typer.Exit(step(console(), model, scheme, kernels, room, json, files))
+
+
+@bench.command("streaming")
+def bench_streaming(
+    program: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL:SCHEME", help="Only this step, for example mcunet-5fps:49kb; can be repeated."),
+    ] = None,
+    kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
+    room: Room = 0,
+    json: Json = None,
+) -> None:
+    """What streaming costs in cycles and saves in memory: steps as planned, beside each operator once on whole maps."""
+    from .report.bench_step import streaming
+    from .report.console import console
+
+    raise typer.Exit(streaming(console(), program or (), kernels, room, json))

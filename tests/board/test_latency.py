@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 
 from goldgrad.jobs import latency, on_board
 from goldgrad.models import architecture
+from goldgrad.ops import FUNCTIONS
+from goldgrad.report.bench_pictures import by_layer
 from goldgrad.report.published_numbers import KINDS, PUBLISHED
 
 mark = pytest.mark
@@ -13,7 +17,8 @@ mark = pytest.mark
 
 @mark.rules("MEAS-S8")
 def test_a_step_is_what_the_board_measures():
-    step = latency.take("mcunet-5fps", "49kb", "m7")
+    found = latency.streaming("mcunet-5fps", "49kb")
+    step, whole = found.streamed, found.whole
     session = on_board.session("mcunet-5fps", "49kb")
     made = on_board.firmware(session, kernels="m7")
     run = on_board.train(session, made, on_board.samples("mcunet-5fps", session, 1), on_board.RATE, latency.EMULATOR)
@@ -23,6 +28,38 @@ def test_a_step_is_what_the_board_measures():
     assert 0 < sum(step.forward.values()) < step.instructions
     assert sum(step.stages.values()) == pytest.approx(step.cycles, abs=len(run.measurement.regions) + 100)
     assert step.milliseconds == pytest.approx(1000 * step.cycles / 216e6)
+    layers = [*step.layers]
+    assert layers == [*whole.layers] and layers[0] == "x" and layers[-1] == "loss"
+    assert set(step.layers["conv30"]) == set(latency.STAGES), "a layer whose weight trains has all stages"
+    assert set(step.layers["conv03"]) == {"forward"}
+    # What streaming takes and gives: fewer bytes, more cycles.
+    assert whole.bit_exact
+    assert whole.arena_bytes > 1.5 * step.arena_bytes
+    assert whole.cycles < step.cycles
+    assert found.percent == pytest.approx(100 * (step.cycles - whole.cycles) / whole.cycles)
+
+    words = {*ElementTree.fromstring(by_layer(step, ".svg")).itertext()}
+    assert {"conv30 1x1", "conv31 dw 7x7", "loss"} <= words
+    assert any(f"{step.milliseconds:,.1f} ms a step" in text for text in words)
+
+
+@pytest.mark.parametrize(
+    ("function", "stage"),
+    [
+        ("conv2d.forward", "forward"),
+        ("quantize_input.from_uint8", "forward"),
+        ("save_channels.forward", "forward"),
+        ("softmax_cross_entropy.forward", "backward"),
+        ("mask_scale.forward", "backward"),
+        ("add.vjp_x", "backward"),
+        ("bias_gradient.forward", "gradients"),
+        ("depthwise_conv2d.vjp_w", "gradients"),
+        ("sgd_update_weight_momentum.update", "update"),
+    ],
+)
+def test_stages(function, stage):
+    assert function in FUNCTIONS
+    assert latency.stage_of(function) == stage
 
 
 def test_every_layer_has_a_kind():

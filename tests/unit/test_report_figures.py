@@ -94,7 +94,8 @@ def test_figure_21_has_both_sides(rows):
 
 def step(scheme, kernels, cycles, projected=False):
     forward = dict.fromkeys(KINDS, 2_000_000)
-    return Step(MODEL, scheme, kernels, projected, True, 3 * cycles, 2048, cycles, "m7", 9.5, {"forward": 1}, forward)
+    sizes, layers = (1024, 2048), {"conv00": {"forward": cycles}}
+    return Step(MODEL, scheme, kernels, projected, True, 3 * cycles, *sizes, cycles, "m7", 9.5, layers, {}, forward)
 
 
 STEPS = [
@@ -140,7 +141,7 @@ def goldgrad(monkeypatch, capsys, *arguments):
 def test_the_command_shows_draws_and_writes(monkeypatch, capsys, tmp_path, rows, figure):
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(figures, "measure", lambda models, tell: asked.append(models) or rows)  # planned above
+    monkeypatch.setattr(figures, "measure", lambda models, tell, each: asked.append(models) or rows)  # planned above
     code, out, err = goldgrad(monkeypatch, capsys, figure, "--model", MODEL, "--model", MODEL, "--json", "a.json")
     assert (code, err, asked) == (0, "", [[MODEL]])
     assert "What differs:" in out and "Arena and live peak are equal in " in out

@@ -15,7 +15,7 @@
 #include "goldgrad/cortex_m7.h"
 #include "magic.h"
 
-typedef void (*gg_dot_t)(gg_m7_dot_t *);
+typedef void (*gg_dot_t)(const gg_m7_dot_t *);
 
 /* What stays the same during a call. */
 typedef struct {
@@ -36,12 +36,18 @@ static void gather(const gg_plan_t *t, const int8_t *x, int32_t oh, int32_t ow, 
     const gg_window_t *const s = &t->p->window;
     const gg_taps_t rows = gg_row_taps(s, oh);
     const gg_taps_t columns = gg_column_taps(s, ow);
+    const int32_t in_c = t->p->in_c;
     gg_m7_fill(patch, t->p->x_zero, t->windows ? 3 * row_bytes : t->at.depth);
     for (int32_t kh = rows.first; kh < rows.end; ++kh) {
-        const int8_t *const row = x + (rows.origin + kh * s->dilation_h) * s->in_w * t->p->in_c;
-        for (int32_t kw = columns.first; kw < columns.end; ++kw) {
-            const int32_t iw = columns.origin + kw * s->dilation_w;
-            gg_m7_copy(patch + kh * row_bytes + kw * t->p->in_c, row + iw * t->p->in_c, t->p->in_c);
+        const int8_t *const row = x + (rows.origin + kh * s->dilation_h) * s->in_w * in_c;
+        int8_t *const to = patch + kh * row_bytes;
+        if (s->dilation_w == 1) {
+            const int8_t *const from = row + (columns.origin + columns.first) * in_c;
+            gg_m7_copy(to + columns.first * in_c, from, (columns.end - columns.first) * in_c);
+        } else {
+            for (int32_t kw = columns.first; kw < columns.end; ++kw) {
+                gg_m7_copy(to + kw * in_c, row + (columns.origin + kw * s->dilation_w) * in_c, in_c);
+            }
         }
     }
 }
@@ -158,7 +164,7 @@ static void widen_any_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
     if (t->windows) {
         gg_m7_widen_window_rows(&four);
     } else {
-        gg_m7_widen_rows(&four, t->at.depth / 4);
+        gg_m7_widen_rows(&four, t->at.depth / 8);
     }
 }
 
@@ -169,68 +175,57 @@ static inline void widen_rows(const gg_plan_t *t, const int8_t *w, int32_t first
     } else {
         const int8_t *const row = w + first * taps;
         gg_m7_rows_t four = {{row, row + taps, row + 2 * taps, row + 3 * taps}, t->rows};
-        gg_m7_widen_rows(&four, taps / 4);
+        gg_m7_widen_rows(&four, taps / 8);
     }
 }
 
-/* CONV-S2, CONV-S3: count outputs from the sums of a stripe, the general way. */
-static void finish(const gg_plan_t *t, int32_t pixels, int32_t first, int32_t count, const float *m, int8_t *y,
+/* CONV-S2, CONV-S3: outputs o .. o + count - 1 of pixels first .. end - 1 of a stripe, from their sums, the general way. */
+static void finish(const gg_plan_t *t, int32_t first, int32_t end, int32_t o, int32_t count, const float *m, int8_t *y,
                    uint8_t *mask) {
     const gg_conv2d_t *const p = t->p;
-    for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+    const int32_t *sums = t->sums;
+    for (int32_t pixel = first; pixel < end; ++pixel, sums += 4) {
         for (int32_t i = 0; i < count; ++i) {
             bool inside;
-            const int32_t o = first + i;
-            y[pixel * p->out_c + o] = gg_requantize(t->sums[4 * pixel + i], m[o], p->y_zero, p->lo, p->hi, &inside);
+            const int32_t c = o + i;
+            y[pixel * p->out_c + c] = gg_requantize(sums[i], m[c], p->y_zero, p->lo, p->hi, &inside);
             if (mask != NULL) {
-                uint8_t *const byte = mask + pixel * gg_mask_bytes(p->out_c) + o / 8;
-                *byte = (uint8_t)(*byte | (uint32_t)inside << (uint32_t)(o % 8));
+                uint8_t *const byte = mask + pixel * gg_mask_bytes(p->out_c) + c / 8;
+                *byte = (uint8_t)(*byte | (uint32_t)inside << (uint32_t)(c % 8));
             }
         }
     }
 }
 
-/* Outputs first .. first + 3 of a stripe, whatever they need. */
-static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t first, const int32_t *b,
+/* Outputs o .. o + 3 of pixels first .. end - 1 of a stripe, whatever they need; first is even. */
+static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t first, int32_t end, int32_t o, const int32_t *b,
                       const float *m, int8_t *y, uint8_t *mask) {
-    const int32_t count = t->p->out_c - first < 4 ? t->p->out_c - first : 4;
+    const int32_t count = t->p->out_c - o < 4 ? t->p->out_c - o : 4;
     for (int32_t i = 0; i < 4; ++i) {
-        dot->bias[i] = b[first + (i < count ? i : count - 1)];
+        dot->bias[i] = b[o + (i < count ? i : count - 1)];
     }
+    dot->x = t->pixels + first * t->at.depth;
+    dot->x_end = t->pixels + (end + 1) / 2 * 2 * t->at.depth;
     dot->y = (int8_t *)t->sums;
-    dot->y_end = (int8_t *)(t->sums + (pixels + 1) / 2 * 8);
     gg_m7_dot_raw(dot);
-    finish(t, pixels, first, count, m, y, mask);
+    finish(t, first, end, o, count, m, y, mask);
 }
 
-/* Outputs first .. first + 3 of a stripe, if the way that is fast can be gone. */
-static inline bool fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t first, const int32_t *b,
-                              const float *m, int8_t *y, uint8_t *mask) {
-    if (!t->whole_range || first + 4 > t->p->out_c || !gg_m7_are_proven(b + first, m + first, t->bound)) {
-        return false;
+/* The same, pairs of pixels by the way that is fast, if that can be gone: returns how many pixels have gone it. */
+static inline int32_t fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t o, const int32_t *b,
+                                 const float *m, int8_t *y, uint8_t *mask) {
+    if (pixels < 4 || !t->whole_range || o + 4 > t->p->out_c || !gg_m7_are_proven(b + o, m + o, t->bound)) {
+        return 0;
     }
-    __builtin_memcpy(dot->bias, b + first, sizeof dot->bias);
-    __builtin_memcpy(dot->m, m + first, sizeof dot->m);
-    dot->y = y + first;
-    dot->y_end = dot->y + pixels / 2 * 2 * dot->y_step;
-    dot->mask = mask != NULL ? mask + first / 8 : NULL;
-    dot->shift = first % 8;
-    if (pixels > 1) {
-        t->dot(dot);
-    }
-    if (pixels % 2 != 0) { /* the last one twice, to the same place */
-        const int32_t y_step = dot->y_step;
-        const int32_t mask_step = dot->mask_step;
-        dot->x = t->pixels + (pixels - 1) * t->at.depth;
-        dot->y_step = 0;
-        dot->y_end = dot->y;
-        dot->mask_step = 0;
-        t->dot(dot);
-        dot->x = t->pixels;
-        dot->y_step = y_step;
-        dot->mask_step = mask_step;
-    }
-    return true;
+    __builtin_memcpy(dot->bias, b + o, sizeof dot->bias);
+    __builtin_memcpy(dot->m, m + o, sizeof dot->m);
+    dot->x = t->pixels;
+    dot->x_end = t->pixels + pixels / 2 * 2 * t->at.depth;
+    dot->y = y + o;
+    dot->mask = mask != NULL ? mask + o / 8 : NULL;
+    dot->bits = o % 8 == 0 ? 0x08040201U : 0x80402010U;
+    t->dot(dot);
+    return pixels / 2 * 2;
 }
 
 void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
@@ -255,8 +250,8 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
     };
     gg_m7_dot_t dot;
     dot.w = t.rows;
-    dot.w_end = t.rows + 4 * at.depth + 2;
-    dot.x = t.pixels;
+    *(uint32_t *)(void *)(t.rows + 4 * at.depth) = GG_M7_DOT_END;
+    dot.x_two = t.pixels + 4 * at.depth;
     dot.y_step = p->out_c;
     dot.magic = gg_m7_magic(p->y_zero);
     dot.mask_step = gg_mask_bytes(p->out_c);
@@ -272,8 +267,9 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
             if (kept > 0) {
                 put_trained(&t, trained, channels, kept, o);
             }
-            if (!fast_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks)) {
-                any_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks);
+            const int32_t done = fast_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks);
+            if (done < count) {
+                any_block(&t, &dot, done, count, o, b, m, y + first * p->out_c, marks);
             }
         }
     }

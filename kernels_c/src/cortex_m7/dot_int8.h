@@ -5,40 +5,44 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define GG_M7_DOT_END 0x80008000U /* no two weights are this */
+
 /*
  * Four outputs for pairs of pixels.  Channels are filled up with zeros to a multiple of 8.
  *
  *   bias, m   of the four outputs
- *   w         words of the four outputs in turn;  w_end  4 bytes after the last
- *   x         words of two pixels in turn, pair after pair; the 8 bytes after the last are read, and mean nothing
- *   y         int8, of the first pixel's first output, a word a pixel; y_step bytes lie between pixels.  It moves on by
- *             two steps a pair, and the function returns where it meets y_end.  _raw: int32 [8] a pair
+ *   w         words of the four outputs in turn, and GG_M7_DOT_END
+ *   x         words of two pixels in turn, pair after pair; x_two past the second pair, x_end past the last.  The 8
+ *             bytes there are read, and mean nothing.  Two pairs or more; _raw: one or more, and no x_two
+ *   y         int8, of the first pixel's first output, a word a pixel; y_step bytes lie between pixels.  _raw: int32 [8]
+ *             a pair
  *   magic     gg_m7_magic of the outputs' zero point; _odd: where that is odd
- *   mask      the byte of the outputs, which starts out as 0; mask_step bytes lie between pixels; shift 0 or 4
+ *   mask      the byte of the outputs, which starts out as 0; mask_step bytes lie between pixels; bits is 0x08040201 for
+ *             its lower half, 0x80402010 for its upper
  *
  * All but _raw want lo = -128, hi = 127, and |acc * m| + |zero point| < 32,000 of every output.
  */
 typedef struct {
     int32_t bias[4];
     float m[4];
-    const int16_t *w, *w_end, *x;
-    int8_t *y, *y_end;
+    const int16_t *w, *x, *x_two, *x_end;
+    int8_t *y;
     int32_t y_step;
     float magic;
     uint8_t *mask;
-    int32_t mask_step, shift;
+    int32_t mask_step;
+    uint32_t bits;
 } gg_m7_dot_t;
 
 #if __SIZEOF_POINTER__ == 4
-_Static_assert(offsetof(gg_m7_dot_t, w) == 32 && offsetof(gg_m7_dot_t, shift) == 68,
-               "dot_int8.py knows where they are");
+_Static_assert(offsetof(gg_m7_dot_t, w) == 32 && offsetof(gg_m7_dot_t, bits) == 68, "dot_int8.py knows where they are");
 #endif
 
-void gg_m7_dot(gg_m7_dot_t *p);
-void gg_m7_dot_odd(gg_m7_dot_t *p);
-void gg_m7_dot_mask(gg_m7_dot_t *p);
-void gg_m7_dot_mask_odd(gg_m7_dot_t *p);
-void gg_m7_dot_raw(gg_m7_dot_t *p);
+void gg_m7_dot(const gg_m7_dot_t *p);
+void gg_m7_dot_odd(const gg_m7_dot_t *p);
+void gg_m7_dot_mask(const gg_m7_dot_t *p);
+void gg_m7_dot_mask_odd(const gg_m7_dot_t *p);
+void gg_m7_dot_raw(const gg_m7_dot_t *p);
 
 /*
  * Pairs of pixels that are widened: where both are read, where their words go next, how many pairs, and how many bytes

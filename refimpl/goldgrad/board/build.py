@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +24,8 @@ OVERFLOW = re.compile(r"region [`'](?P<region>\w+)'?:? overflowed by (?P<bytes>\
 """Both linkers say so: GNU ld of a region in the end, lld of every section that no longer fits."""
 DEFINITION = re.compile(r"^\w+ \**(gg_\w+)\([^;{]*?\) \{", re.MULTILINE)
 """The definition of a function that other files can call."""
+NAME = re.compile(r"\bgg_\w+")
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 SCRIPT, SRAM_LENGTH = "stm32f746.ld", "LENGTH = 240K + 16K"
 """The linker script, and what it says of the arena's memory."""
 Job = tuple[Path, tuple[str, ...]]
@@ -77,14 +79,47 @@ def _projected_script(script: Path, target: Path) -> Path:
     return there
 
 
-def build_kernels(kernels: str, target: Path, toolchain: Toolchain | None = None) -> Elf:
-    """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`."""
+def build_kernels(
+    kernels: str,
+    target: Path,
+    toolchain: Toolchain | None = None,
+    functions: Collection[str] | None = None,
+    instead: Mapping[Path, Path] | None = None,
+) -> Elf:
+    """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`.
+
+    With ``functions``, names in C, only the sources that these need.  ``instead`` puts sources into the place of some
+    of the set's, warnings allowed: experiments, and mutants.
+    """
     toolchain = toolchain or find_toolchain()
     firmware = paths.data("renode") / "firmware"
-    jobs = [*kernel_sources(kernels), (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))]
-    objects = _objects(toolchain, jobs, target.parent / "objects")
-    _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", "-Wl,-e,gg_conv2d_forward")
+    jobs = kernel_sources(kernels)
+    jobs = jobs if functions is None else _needed(jobs, functions)
+    entry = min(functions) if functions else "gg_conv2d_forward"
+    jobs.append((firmware / "memory.c", (f"-I{firmware}", "-fno-builtin")))
+    own = [job for job in jobs if job[0] not in (instead or {})]
+    others = [(there, (*flags, "-w")) for source, flags in jobs if (there := (instead or {}).get(source))]
+    objects = [path for group in (own, others) for path in _objects(toolchain, group, target.parent / "objects")]
+    _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", f"-Wl,-e,{entry}")
     return Elf.read(target)
+
+
+def _needed(jobs: Sequence[Job], functions: Collection[str]) -> list[Job]:
+    """The jobs that functions need: those that define one, and those that define what these mention."""
+    texts = {source: source.read_text() for source, _ in jobs}
+    renamed = {source: dict(flag[2:].split("=") for flag in flags if "=gg_portable_" in flag) for source, flags in jobs}
+    home = {
+        renamed[source].get(name, name): source
+        for source, text in texts.items()
+        for name in re.findall(r"^(?!extern)[\w(), ]*?\b(gg_\w+)(?:\([^;{]*\) \{|\[[^;{]*\] = \{)", text, re.MULTILINE)
+    }
+    wanted, found = [*functions], set[Path]()
+    while wanted:
+        source = home.get(wanted.pop())
+        if source is not None and source not in found:
+            found.add(source)
+            wanted += NAME.findall(texts[source])
+    return [job for job in jobs if job[0] in found]
 
 
 @rule("ABI-S5")
@@ -110,19 +145,32 @@ def kernel_sources(kernels: str) -> list[Job]:
 def _objects(toolchain: Toolchain, jobs: Sequence[Job], folder: Path) -> list[Path]:
     """Compile what is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    places = {paths.data("renode") / "firmware", *(source.parent for source, _ in jobs)}
-    headers = {*paths.data("kernels_c").rglob("*.h"), *(header for place in places for header in place.glob("*.h"))}
-    common = hashlib.sha256()
-    for header in sorted(headers):
-        common.update(header.read_bytes())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder, common.hexdigest()), jobs))
+        return list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder), jobs))
 
 
-def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: Path, headers: str) -> Path:
+def included(source: Path, folders: Sequence[Path]) -> list[Path]:
+    """The headers that a source includes, these include, and so on; those of the compiler are not among them."""
+    found: dict[Path, None] = {}
+    waiting = [source]
+    while waiting:
+        file = waiting.pop()
+        for name in INCLUDE.findall(file.read_text()):
+            places = (folder / name for folder in (file.parent, *folders))
+            header = next((place.resolve() for place in places if place.exists()), None)
+            if header is not None and header not in found:
+                found[header] = None
+                waiting.append(header)
+    return sorted(found)
+
+
+def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: Path) -> Path:
     arguments = (*STRICT, *BOARD, *flags)
-    key = hashlib.sha256(repr((toolchain.compiler.command, toolchain.version, arguments, headers)).encode())
-    key.update(source.read_bytes())
+    key = hashlib.sha256(repr((toolchain.compiler.command, toolchain.version, arguments)).encode())
+    folders = [paths.data("kernels_c") / "include", *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
+    for file in (source, *included(source, folders)):
+        content = file.read_bytes()
+        key.update(len(content).to_bytes(8) + content)
     target = folder / f"{source.stem}-{key.hexdigest()[:16]}.o"
     if target.exists():
         return target

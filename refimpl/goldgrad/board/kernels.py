@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..rules import rule
 from .aapcs import Word
 from .build import build_kernels
 from .elf import Elf
-from .machine import BUFFERS, Placement, UnicornMachine
+from .machine import BUDGET, BUFFERS, Placement, UnicornMachine
 from .timing.cost import Model
 from .timing.table import load
 from .toolchain import Toolchain, find_toolchain
@@ -46,7 +47,11 @@ def _folder() -> Path:
 @functools.cache
 def _linked(kernels: str, toolchain: Toolchain, folder: Path) -> Elf:
     folder.mkdir(parents=True, exist_ok=True)
-    return build_kernels(kernels, folder / f"{kernels}-{toolchain.name}.elf", toolchain)
+    target = folder / f"{kernels}-{toolchain.name}.elf"
+    part = target.with_suffix(f".{os.getpid()}.elf")  # others may build or read the same
+    built = build_kernels(kernels, part, toolchain)
+    part.replace(target)
+    return replace(built, path=target)
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,9 @@ class KernelMachine(UnicornMachine):
         self._model = Model(load(), self.code)
         self._entries = {symbol.address: symbol.name for symbol in elf.symbols.values() if symbol.is_function}
 
-    def measure(self, name: str, arguments: Sequence[Word]) -> Cost:
+    def measure(self, name: str, arguments: Sequence[Word], budget: int = BUDGET) -> Cost:
         """Call a function, and count."""
-        counted = self.count(name, arguments)
+        counted = self.count(name, arguments, budget)
         starts = {block.start for block in counted.trace.blocks()}
         entered = tuple(sorted(self._entries[start] for start in starts if start in self._entries))
         estimate = self._model.estimate(counted.trace)

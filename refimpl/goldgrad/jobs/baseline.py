@@ -21,6 +21,7 @@ from ..board.measure import measurement
 from ..board.stack import StackWatch
 from ..board.toolchain import NAMES, Toolchain, find_toolchain, toolchains
 from ..errors import GoldgradError, show
+from ..kernels import SETS
 from ..rules import rule
 from . import on_board
 
@@ -41,7 +42,7 @@ class ProgramCase:
 
     model: str
     scheme: str
-    kernels: str = on_board.KERNELS[0]
+    kernels: str = on_board.KERNELS
 
     @property
     def title(self) -> str:
@@ -236,8 +237,8 @@ def program_case(text: str) -> ProgramCase:
     if not 2 <= len(words) <= 3 or not all(words):
         raise GoldgradError(f"--program is {show(text)}; write MODEL:SCHEME, for example digits:sparse")
     case = ProgramCase(*words)
-    if case.kernels not in on_board.KERNELS:
-        raise GoldgradError(f"a board has no kernels {show(case.kernels)}; use {' or '.join(on_board.KERNELS)}")
+    if case.kernels not in SETS:
+        raise GoldgradError(f"a board has no kernels {show(case.kernels)}; use {' or '.join(SETS)}")
     return case
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from math import prod, sqrt
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..models import architecture
 from ..numerics import Array
 from ..ops import FUNCTIONS, Type
 from ..training import Session
+from .limits import MAC_FUNCTIONS, Limit, limit, moved
 
 SCHEMES = {"mcunet-5fps": "99kb", "mobilenet-v2-w0.35": "99kb", "proxyless-nas-w0.3": "98kb"}
 """The networks whose shapes are measured unless others are named, each under its scheme of about 100 KB."""
@@ -46,11 +48,16 @@ class Call:
     def shape(self) -> str:
         """The sizes in a few words."""
         t = self.named
-        sizes = {name: "x".join(map(str, t[name].shape)) for name in ("x", "x1", "g", "gy", "w") if name in t}
+        shown = [name for name in ("x", "x1", "g", "gy", "w") if name in t]
+        sizes = {name: "x".join(map(str, _of_a_sample(name, t[name]))) for name in shown}
         words = [" ".join(f"{name} {size}" for name, size in sizes.items()) or str(self.results[0])]
         stride = tuple(self.attributes.get("stride", (1, 1)))
         words += [f"stride {stride[0]}"] if stride != (1, 1) else []
-        words += [f"{t['channels'].shape[0]} of w train"] if "trained" in t else []
+        if "channels" in t:
+            words.append(
+                f"{t['channels'].shape[0]} of w train" if "trained" in t else f"{t['channels'].shape[0]} channels"
+            )
+        words += [f"from {name}" for name in ("dx0", "dw0", "db0") if name in t]
         outputs = zip(FUNCTIONS[self.function].outputs, self.wanted, strict=True)
         words += ["mask"] if ("mask", True) in outputs else []
         return ", ".join(words)
@@ -66,12 +73,20 @@ class Call:
         return FUNCTIONS[self.function].types(*self.types, **self.attributes)
 
     @property
+    def elements(self) -> int:
+        """Those of the first operand or the first result, whichever has more; where weights train, those that do."""
+        t = self.named
+        if "dw" in t:
+            return prod(t["dw"].shape)
+        return max(prod(kind.shape) for kind in (next(iter(t.values())), self.results[0]))
+
+    @property
     def work(self) -> tuple[int, str]:
-        """How much there is to do: multiply-accumulates, or elements of the first result."""
+        """How much there is to do: multiply-accumulates, those of padding among them, or elements."""
         t, (result, *_) = self.named, self.results
         operator, _, function = self.function.partition(".")
-        if operator not in ("conv2d", "depthwise_conv2d", "fully_connected"):
-            return prod(result.shape), "element"
+        if operator not in MAC_FUNCTIONS:
+            return self.elements, "element"
         if operator == "fully_connected":
             return prod(result.shape if function == "vjp_w" else t["w"].shape), "MAC"
         outputs = result if function == "forward" else t["g"]
@@ -81,12 +96,18 @@ class Call:
         return prod(outputs.shape[:3]) * prod(weight.shape), "MAC"
 
 
+def _of_a_sample(name: str, kind: Type) -> tuple[int, ...]:
+    """Shape, without the first axis if that is a sample alone."""
+    return kind.shape[1:] if name != "w" and kind.shape[0] == 1 and len(kind.shape) > 1 else kind.shape
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a call took."""
 
     function: str
     shape: str
+    call: Call
     instructions: int
     cycles: float
     work: int
@@ -94,7 +115,31 @@ class Measured:
     scratch: int
     stack: int
     text: int
-    of: tuple[str, ...] = field(default=())
+
+    @property
+    def per(self) -> str:
+        """What rates are for: a multiply-accumulate, or an element."""
+        return "an element" if self.unit == "element" else f"a {self.unit}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from others."""
+        return self.function, self.shape
+
+    @cached_property
+    def limit(self) -> Limit:
+        """What no kernel can go below."""
+        return limit(self.call)
+
+    @property
+    def distance(self) -> float:
+        """How many times the limit it takes."""
+        return self.cycles / self.limit.cycles
+
+    @property
+    def bytes_each(self) -> float:
+        """Bytes of operands and results a multiply-accumulate, or an element, each moved once."""
+        return sum(moved(self.call)) / self.work
 
     @property
     def each(self) -> float:
@@ -108,7 +153,10 @@ class Measured:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "instructions_each": self.each, "cycles_each": self.cycles_each}
+        sizes = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "call"}
+        bounds = {"limit_cycles": self.limit.cycles, "limit_by": self.limit.by}
+        each = {"instructions_each": self.each, "cycles_each": self.cycles_each, "bytes_each": self.bytes_each}
+        return {**sizes, "of": list(self.call.of), **each, **bounds}
 
 
 def chosen(function: str, op: str | None) -> bool:
@@ -176,6 +224,7 @@ class Bench:
         self.kernels, self.machine = kernels, machine
         symbols = machine.elf.symbols.values()
         self._sizes = {symbol.name: symbol.size for symbol in symbols if symbol.is_function}
+        self._unwatched = KernelMachine(machine.elf)
 
     def measure(self, calls: Iterable[Call]) -> Iterator[Measured]:
         """One call after the other, on operands from a seeded generator."""
@@ -183,15 +232,33 @@ class Bench:
             outputs = [
                 np.zeros(t.shape, t.dtype) if w else None for t, w in zip(call.results, call.wanted, strict=True)
             ]
-            arrays = operands(call)
-            staged = Staged(self.kernels, call.function, arrays, outputs, _scratch, call.attributes)
+            staged, scratch = self._staged(call, outputs)
             for address, block in (*staged.blocks, *staged.constants):
                 self.machine.write(address, block.tobytes())
             cost = self.machine.measure(staged.call.symbol, next(staged.samples()))
             text = sum(self._sizes.get(name, 0) for name in cost.functions)
             work, unit = call.work
-            sizes = (cost.instructions, cost.cycles, work, unit, staged.scratch_bytes, cost.stack, text)
-            yield Measured(call.function, call.shape, *sizes, call.of)
+            sizes = (cost.instructions, cost.cycles, work, unit, scratch, cost.stack, text)
+            yield Measured(call.function, call.shape, call, *sizes)
+
+    def _staged(self, call: Call, outputs: Sequence[Array | None]) -> tuple[Staged, int]:
+        """A call with its memory, and the bytes of scratch that the kernels want.
+
+        Those that are measured are asked: they may have changed since this machine's library was built.
+        """
+        arrays = operands(call)
+        staged = Staged(self.kernels, call.function, arrays, outputs, _scratch, call.attributes)
+        size = staged.call.scratch_size
+        if size is None or size not in self.machine.elf.symbols:
+            return staged, staged.scratch_bytes
+        for address, block in staged.constants:
+            self._unwatched.write(address, block.tobytes())
+        wanted = self._unwatched.call(size, [staged.constants[0][0]])
+        if wanted > staged.scratch_bytes == 0:
+            raise GoldgradError(f"{size} is not 0 any more, which this machine's library does not know; make venv")
+        if wanted > staged.scratch_bytes:
+            staged = Staged(self.kernels, call.function, arrays, outputs, lambda _: _scratch(wanted), call.attributes)
+        return staged, wanted
 
 
 def _scratch(count: int) -> Array:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from typing import Any
 
 from .. import schemes
@@ -23,6 +24,12 @@ CASES = ((FULL.name, "portable"), ("", "portable"), ("", "m7"))
 """Updates and kernels of the article's figure 21; the update without a name is the scheme of about 100 KB."""
 
 
+STAGES = ("forward", "backward", "gradients", "update")
+"""Stages of a step: what computes the loss; gradients of activations; gradients of parameters; their update."""
+STREAMING = ("stream-forward", "stream-backward", "fuse", "group")
+"""What a plan leaves out that calls each operator once, on whole maps."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A step of training, measured on the emulated board and held to the interpreter's bits."""
@@ -34,14 +41,17 @@ class Step:
     """It does not fit: measured on a board with more SRAM than there is (BOARD-M3)."""
     bit_exact: bool
     instructions: int
+    arena_bytes: int
     sram_bytes: int
     """Arena, scratch, stack, .data and .bss; arena and scratch as planned, the stack as measured."""
     cycles: int
     """By the timing model, which is named with its band in percent."""
     timing_model: str
     band_percent: float
-    stages: Mapping[str, int]
-    """Cycles of the forward pass, and of loss, backward pass and updates."""
+    layers: Mapping[str, Mapping[str, int]]
+    """Cycles by layer, in the order of the forward pass, and stage; what no operator takes is not among them."""
+    kinds: Mapping[str, str]
+    """What each convolution or addition is."""
     forward: Mapping[str, int]
     """Instructions of the forward pass by kind of layer."""
 
@@ -50,9 +60,14 @@ class Step:
         """At 216 MHz."""
         return 1000 * self.cycles / CLOCK_HZ
 
+    @property
+    def stages(self) -> dict[str, int]:
+        """Cycles by stage."""
+        return {stage: sum(layer.get(stage, 0) for layer in self.layers.values()) for stage in STAGES}
+
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "milliseconds": round(self.milliseconds, 2)}
+        return {**asdict(self), "stages": self.stages, "milliseconds": round(self.milliseconds, 2)}
 
 
 def scheme_of_100_kb(model: str) -> str:
@@ -60,21 +75,49 @@ def scheme_of_100_kb(model: str) -> str:
     return min(schemes.names(model), key=lambda name: abs(int(name.removesuffix("kb")) - 100))
 
 
-def measure(models: Sequence[str], tell: Callable[[str], None] = lambda what: None) -> list[Step]:
+Each = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], Iterable[Any]]
+"""Calls a function with each of several argument lists, as itertools.starmap does; the results in their order."""
+
+
+def measure(models: Sequence[str], tell: Callable[[str], None] = lambda what: None, each: Each = starmap) -> list[Step]:
     """Every case of each model."""
+    cases = [(m, scheme or scheme_of_100_kb(m), kernels) for m in models for scheme, kernels in CASES]
     found = []
-    for model in models:
-        for scheme, kernels in CASES:
-            update = scheme or scheme_of_100_kb(model)
-            tell(f"{model}, {update}: a step with {kernels} kernels")
-            found.append(take(model, update, kernels))
+    for step in each(take, cases):
+        tell(f"{step.model}, {step.scheme}: a step with {step.kernels} kernels")
+        found.append(step)
     return found
 
 
-def take(model: str, scheme: str, kernels: str) -> Step:
-    """Plan, build and run one step; where it does not fit, on a board that does not exist."""
+@dataclass(frozen=True)
+class Streaming:
+    """What streaming costs: the same step, each operator once on whole maps, and as it is planned for the board."""
+
+    whole: Step
+    streamed: Step
+
+    @property
+    def percent(self) -> float:
+        """By how much the cycles are more."""
+        return 100 * (self.streamed.cycles / self.whole.cycles - 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"percent": self.percent, "whole": self.whole.as_json(), "streamed": self.streamed.as_json()}
+
+
+def streaming(model: str, scheme: str, kernels: str = on_board.KERNELS, room: int = 0) -> Streaming:
+    """Take the step both ways."""
+    return Streaming(take(model, scheme, kernels, STREAMING), take(model, scheme, kernels, room=room))
+
+
+def take(model: str, scheme: str, kernels: str, without: Collection[str] = (), room: int = 0) -> Step:
+    """Plan, build and run one step; where it does not fit, on a board that does not exist.
+
+    ``without`` leaves passes out of the plan, ``room`` is how many bytes more than the least it may take.
+    """
     session = on_board.session(model, scheme)
-    planned, projected = unfolded(plan(session.graph)), False
+    planned, projected = unfolded(plan(session.graph, without, room=room)), False
     try:
         made = on_board.firmware(session, planned=planned, kernels=kernels)
     except DoesNotFit:
@@ -85,14 +128,15 @@ def take(model: str, scheme: str, kernels: str) -> Step:
     estimate = run.estimate
     assert estimate is not None
     kinds = kinds_of(session.model.graph)
-    stages, forward = Counter[str](), Counter[str]()
+    layers: dict[str, Counter[str]] = defaultdict(Counter)
+    forward = Counter[str]()
     for i, region in enumerate(run.measurement.regions):
-        operator, _, function = region.op.partition(".")
-        is_forward = function in ("forward", "from_uint8") and _is_layer(operator)
-        stages["forward" if is_forward else "backward"] += round(estimate.regions[i].total)
-        if is_forward:
+        stage = stage_of(region.op)
+        layers[region.layer][stage] += round(estimate.regions[i].total)
+        if stage == "forward":
             forward[kinds.get(region.layer, "others")] += region.instructions
     whole = estimate.as_json(estimate.total(BETWEEN))
+    order = [name for name in _layers(session.model.graph) if name in layers]
     return Step(
         model=model,
         scheme=scheme,
@@ -100,17 +144,32 @@ def take(model: str, scheme: str, kernels: str) -> Step:
         projected=projected,
         bit_exact=run.bit_exact,
         instructions=run.measurement.instructions,
+        arena_bytes=run.measurement.sram.arena,
         sram_bytes=run.measurement.sram.total,
         cycles=whole["total"],
         timing_model=whole["model"],
         band_percent=whole["band_percent"],
-        stages=dict(stages),
+        layers={name: dict(layers[name]) for name in dict.fromkeys((*order, *layers))},
+        kinds=kinds,
         forward=dict(forward),
     )
 
 
-def _is_layer(operator: str) -> bool:
-    return operator not in ("softmax_cross_entropy", "mask_scale", "bias_gradient")
+def stage_of(function: str) -> str:
+    """The stage that a function belongs to, one of :data:`STAGES`."""
+    operator, _, name = function.partition(".")
+    if name == "update":
+        return "update"
+    if name == "vjp_w" or operator == "bias_gradient":
+        return "gradients"
+    is_forward = name in ("forward", "from_uint8") and operator not in ("softmax_cross_entropy", "mask_scale")
+    return "forward" if is_forward else "backward"
+
+
+def _layers(forward: Graph) -> Iterator[str]:
+    """Layers in the order of the forward pass; several nodes may be of one."""
+    for node in forward.nodes:
+        yield node.results[0].partition(".")[0]
 
 
 def kinds_of(forward: Graph) -> dict[str, str]:

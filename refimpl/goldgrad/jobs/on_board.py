@@ -42,8 +42,8 @@ from . import digits
 RATE = 0.02
 """The learning rate unless another is named."""
 
-KERNELS = ("m7", "portable")
-"""The sets of kernels that a board can run, the one that it does unless told first."""
+KERNELS = "m7"
+"""The set of kernels that a board runs unless told; :data:`goldgrad.kernels.SETS` has them all."""
 
 if TYPE_CHECKING:
     from ..board.timing.cost import Estimate
@@ -103,7 +103,7 @@ def firmware(
     folder: Path | None = None,
     planned: Plan | None = None,
     toolchain: Toolchain | None = None,
-    kernels: str = KERNELS[0],
+    kernels: str = KERNELS,
     projected: bool = False,
     room: int = 0,
 ) -> Firmware:

@@ -151,7 +151,7 @@ def _constant(argument: Argument) -> Any:
     return argument if isinstance(argument, int) else ffi.NULL
 
 
-PREFIXES = {"portable": "gg_", "m7": "gg_m7_"}
+PREFIXES = {"m7": "gg_m7_", "portable": "gg_"}
 """The sets of kernels, with what the names of their sizes of scratch begin with on this machine (ABI-S5)."""
 
 SIZES = frozenset(name for name in dir(lib) if name.endswith("_scratch_bytes"))

@@ -17,6 +17,7 @@ from ..board.memory_map import DTCM, FLASH, SRAM
 from ..board.timing.memory import watched
 from ..errors import GoldgradError
 from ..jobs import digits, on_board
+from ..kernels import SETS
 from ..models import digits as digits_data
 from ..training import Session
 from . import cycles
@@ -63,7 +64,7 @@ def run(console: Console, wanted: Wanted) -> int:
     """Train on the board and show what was found; 1 if a bit or an emulator differs."""
     steps = _check(wanted)
     names = on_board.chosen_emulators(wanted.emulator, wanted.memory)
-    kernels = wanted.kernels or on_board.KERNELS[0]
+    kernels = wanted.kernels or on_board.KERNELS
     made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels, room=wanted.room)
     count = f"{steps:,} step{'s' if steps > 1 else ''}"
     console.print(f"[bold]{wanted.model}[/bold], scheme {wanted.scheme}: {count} on an emulated STM32F746")
@@ -111,8 +112,8 @@ def _check(wanted: Wanted) -> int:
     """The number of steps; whatever cannot be is an error before anything is trained."""
     if wanted.board not in BOARDS:
         raise GoldgradError(f"there is no board {wanted.board!r}; use {', '.join(BOARDS)}")
-    if wanted.kernels not in (None, *on_board.KERNELS):
-        raise GoldgradError(f"a board has no kernels {wanted.kernels!r}; use {' or '.join(on_board.KERNELS)}")
+    if wanted.kernels not in (None, *SETS):
+        raise GoldgradError(f"a board has no kernels {wanted.kernels!r}; use {' or '.join(SETS)}")
     if wanted.emulator not in (None, "all", *BACKENDS):
         raise GoldgradError(f"there is no emulator {wanted.emulator!r}; use {', '.join(BACKENDS)} or all")
     steps = STEPS.get(wanted.model, 1) if wanted.steps is None else wanted.steps

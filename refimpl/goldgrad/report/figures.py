@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import starmap
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from .. import schemes
+from ..board.toolchain import find_toolchain
 from ..errors import GoldgradError, show
 from ..jobs import latency
 from ..jobs.latency import Step
 from ..memory.plan import CHOICES, plan
 from ..models import architecture
-from . import figure_pictures
+from . import figure_pictures, kept
 from .console import kb, tell_files
 from .files import as_json, check_outputs, write_files
 from .plan_picture import check_formats
@@ -56,19 +61,25 @@ class Row:
     floor_bytes: int
 
 
-def measure(models: Sequence[str], tell: Callable[[str], None] = lambda what: None) -> list[Row]:
-    """Plan each model under the full update and each of its schemes, stage by stage."""
+def measure(
+    models: Sequence[str], tell: Callable[[str], None] = lambda what: None, each: latency.Each = starmap
+) -> list[Row]:
+    """Plan each model under the full update and each of its schemes, stage by stage; ``each`` as in latency."""
+    cases = [(name, scheme) for name in models for scheme in (FULL, *schemes.names(name))]
     rows = []
-    for name in models:
-        model = architecture(name).model()
-        for scheme in (FULL, *schemes.names(name)):
-            graph, arena, live, floor = training_graph(model, schemes.named(model, scheme)), {}, {}, 0
-            for stage, without in STAGES.items():
-                tell(f"{name}, {scheme}: {stage}")
-                found = plan(graph, without)
-                arena[stage], live[stage], floor = found.arena_bytes, found.live_peak_bytes, found.floor_bytes
-            rows.append(Row(name, scheme, arena, live, floor))
+    for row in each(_row, cases):
+        tell(f"{row.model}, {row.scheme}: planned")
+        rows.append(row)
     return rows
+
+
+def _row(name: str, scheme: str) -> Row:
+    model = architecture(name).model()
+    graph, arena, live, floor = training_graph(model, schemes.named(model, scheme)), {}, {}, 0
+    for stage, without in STAGES.items():
+        found = plan(graph, without)
+        arena[stage], live[stage], floor = found.arena_bytes, found.live_peak_bytes, found.floor_bytes
+    return Row(name, scheme, arena, live, floor)
 
 
 Tables = Callable[[Sequence[Row], Sequence[Step]], Iterator[Table | str]]
@@ -102,17 +113,25 @@ def run(
 
 
 def _measure(console: Console, models: Sequence[str], on_board: bool) -> tuple[list[Row], list[Step]]:
-    """With a bar in a terminal."""
+    """With a bar in a terminal, and a process a core; what was measured before of the same sources is not again."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    total = len(STAGES) * sum(1 + len(schemes.names(name)) for name in models)
-    total += len(latency.CASES) * len(models) if on_board else 0
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    total = sum(1 + len(schemes.names(name)) for name in models) + len(latency.CASES) * len(models) * on_board
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar,
+        ProcessPoolExecutor(mp_context=get_context("spawn")) as pool,
+    ):
         task = bar.add_task("", total=total)
 
         def tell(what: str) -> None:
             bar.update(task, advance=1, description=what)
 
-        return measure(models, tell), latency.measure(models, tell) if on_board else []
+        plans = f"{kept.sources(False)} {STAGES}"
+        rows = measure(models, tell, partial(kept.each, pool, Row, content=plans))
+        if not on_board:
+            return rows, []
+        tools = find_toolchain()
+        runs = f"{kept.sources(True)} {tools.version} {tools.flags}"
+        return rows, latency.measure(models, tell, partial(kept.each, pool, Step, content=runs))
 
 
 def content(figure: str, rows: Sequence[Row], steps: Sequence[Step] = ()) -> dict[str, Any]:

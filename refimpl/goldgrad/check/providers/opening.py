@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from ...conformance.providers import PROVIDERS, Provider
 from ...errors import GoldgradError, show
+from ...kernels import SETS
 from ...ops import FUNCTIONS
+from ..results import FINDINGS
 from .calls import Abi, Map
 
 if TYPE_CHECKING:
+    from ...board.elf import Elf
     from .isolated import Isolated
 
-FORMS = "py:MODULE, so:LIB.so, c:FILE.c, c:FILE.c@unicorn, elf:FW.elf@unicorn, dir:PATH, c or reference"
+FORMS = (
+    "py:MODULE, so:LIB.so, c:FILE.c, c:FILE.c@unicorn, elf:FW.elf@unicorn (or @qemu, @renode), dir:PATH, "
+    "or goldgrad's own: c, m7@unicorn, portable@unicorn, reference"
+)
+
+
+EMULATOR_SECONDS = 120.0
+"""What starting an emulator may take, and ending a call in it."""
 
 
 def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
@@ -25,18 +35,30 @@ def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
     """
     from .isolated import Isolated
 
-    kind, _, target = text.partition(":")
-    if text not in PROVIDERS and (kind not in OPENERS or not target):
-        raise GoldgradError(f"{show(text)} names no provider; write {FORMS}")
-    return Isolated(text, {**options, "seconds": seconds}, seconds)
+    _opener(text)
+    is_emulated = "@" in text or text.startswith("elf:")
+    patience = seconds + EMULATOR_SECONDS if is_emulated else seconds  # an emulator ends a call itself
+    return Isolated(text, {**options, "seconds": seconds}, patience)
 
 
 def open_here(text: str, mapping: Path | None = None, flags: Sequence[str] = (), seconds: float = 10.0) -> Provider:
     """The same in this process: what it runs can take the process with it."""
+    return _opener(text)(Options(mapping, tuple(flags), seconds))
+
+
+def _opener(text: str) -> Callable[[Options], Provider]:
+    """What opens the provider of this name; the error says what names there are."""
     if text in PROVIDERS:
-        return PROVIDERS[text]()
+        return lambda options: PROVIDERS[text]()
+    kernels, at, emulator = text.partition("@")
+    if kernels in SETS:
+        if not at:
+            raise GoldgradError(f"the kernels {kernels} are linked for a Cortex-M7; write {kernels}@unicorn")
+        return lambda options: _emulated(text, emulator, lambda: own_kernels(kernels), Abi(), options)
     kind, _, target = text.partition(":")
-    return OPENERS[kind](target, Options(mapping, tuple(flags), seconds))
+    if kind not in OPENERS or not target:
+        raise GoldgradError(f"{show(text)} names no provider; write {FORMS}")
+    return lambda options: OPENERS[kind](target, options)
 
 
 @dataclass(frozen=True)
@@ -74,23 +96,32 @@ def _c(target: str, options: Options) -> Provider:
     sources = sources_of(files)
     calls = _calls(sources[0], options.mapping)
     if at:
+        from ...board.elf import Elf
         from .emulated import firmware
 
-        return _emulated(f"c:{target}", emulator, lambda: firmware(sources, options.flags), calls, options)
+        return _emulated(f"c:{target}", emulator, lambda: Elf.read(firmware(sources, options.flags)), calls, options)
     provider = Compiled(f"c:{target}", Host(host_library(sources, options.flags)), calls)
     return _not_empty(provider, f"c:{target}", calls)
 
 
 def _elf(target: str, options: Options) -> Provider:
+    from ...board.elf import Elf
+
     file, at, emulator = target.rpartition("@")
     path = Path(file if at else target)
     calls = _calls(path, options.mapping)
-    return _emulated(f"elf:{target}", emulator if at else "unicorn", lambda: path, calls, options)
+    return _emulated(f"elf:{target}", emulator if at else "unicorn", lambda: Elf.read(path), calls, options)
 
 
-def _emulated(name: str, emulator: str, elf: Callable[[], Path], calls: Abi | Map, options: Options) -> Provider:
+def own_kernels(kernels: str) -> Elf:
+    """A set of goldgrad's, whose objects are kept beside the findings."""
+    from ...board.kernels import kernels_elf
+
+    return kernels_elf(kernels, folder=FINDINGS / "kernels")
+
+
+def _emulated(name: str, emulator: str, elf: Callable[[], Elf], calls: Abi | Map, options: Options) -> Provider:
     """Functions of an ELF in an emulator, which is looked for before the ELF is made."""
-    from ...board.elf import Elf
     from ...board.emulators import BACKENDS, find_emulator
     from .compiled import Compiled
     from .emulated import machine
@@ -98,7 +129,7 @@ def _emulated(name: str, emulator: str, elf: Callable[[], Path], calls: Abi | Ma
     if emulator not in BACKENDS:
         raise GoldgradError(f"{name}: there is no emulator {show(emulator)}; use {', '.join(BACKENDS)}")
     find_emulator(emulator)
-    provider = Compiled(name, machine(emulator, Elf.read(elf()), options.seconds), calls)
+    provider = Compiled(name, machine(emulator, elf(), options.seconds), calls)
     return _not_empty(provider, name, calls)
 
 
@@ -113,7 +144,7 @@ OPENERS: dict[str, Callable[[str, Options], Provider]] = {
 def calls_of(text: str, mapping: Path | None) -> Abi | Map | None:
     """How the provider's functions are called from C; None if they are not."""
     kind, _, target = text.partition(":")
-    if text == "c":
+    if text == "c" or text.partition("@")[0] in SETS:
         return Abi()
     if kind not in ("c", "so", "elf"):
         return None
