@@ -53,7 +53,8 @@ def main() -> None:
     session = on_board.session(NETWORK, SCHEME)
     made = on_board.firmware(session)
     (sample,) = on_board.samples(NETWORK, session, 1)
-    print(f"{'a step of ' + NETWORK + ', ' + SCHEME:36} {'instructions':>14} {'seconds':>8} {'a 100 M':>8} {'CPU':>8} {'goal':>6}")
+    title = f"a step of {NETWORK}, {SCHEME}"
+    print(f"{title:36} {'instructions':>14} {'seconds':>8} {'a 100 M':>8} {'CPU':>8} {'goal':>6}")
     for name, (kind, watch) in CASES.items():
         if kind.missing():
             print(f"{name:36} {kind.missing()}")
