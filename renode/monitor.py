@@ -15,7 +15,7 @@ clr.AddReference("System.Net.Sockets")
 from Antmicro.Renode.Core import EmulationManager
 from Antmicro.Renode.Logging import Logger, LogLevel
 from Antmicro.Renode.Peripherals.Bus import Access, SysbusAccessWidth
-from Antmicro.Renode.Peripherals.CPU import ExternalMmuPosition, ExternalMmuResult, HaltReason
+from Antmicro.Renode.Peripherals.CPU import ExternalMmuPosition, ExternalMmuResult, HaltReason, RegisterValue
 from Antmicro.Renode.Peripherals.Miscellaneous import ExternalMmuBase
 from System.IO import BinaryWriter, FileAccess, FileMode, FileShare, FileStream
 from System.Net.Sockets import TcpClient
@@ -24,7 +24,7 @@ from System.Threading import AutoResetEvent
 FIRMWARE = -2
 MARK = System.UInt64.MaxValue
 """Stands for a region among the addresses of blocks."""
-LR = 14
+SP, LR, PC, XPSR, THUMB = 13, 14, 15, 25, 1 << 24
 REGION = 28
 """Where the mailbox keeps it; gg_mark writes it there (firmware/observe.c)."""
 STORE, BEFORE_STORE = 8, 2
@@ -42,34 +42,134 @@ RIGHTS = (
 """What may be touched, as in firmware/mpu.c: Renode's MPU lets privileged code have everything between its regions."""
 
 
-class Watch(object):
+class Machine(object):
+    """Runs from one stop to the next."""
+
+    def __init__(self, machine):
+        """Set no stops yet."""
+        self.bus, self.cpu = machine["sysbus"], machine["sysbus.cpu"]
+        self.stop, self.stopped, self.go = None, AutoResetEvent(False), AutoResetEvent(False)
+        self.is_held = self.is_pausing = self.is_dead = False
+        self.faulted, self.address = None, 0
+        self.cpu.Halted += self.on_halted
+        self.cpu.EnableExternalWindowMmu(ExternalMmuPosition.BeforeInternal)
+        self.cpu.AddHookOnMmuFault(self.on_fault)
+
+    def stop_at(self, address, stop):
+        """Stop before the instruction at an address."""
+        self.cpu.AddHook(address, lambda cpu, pc: self.hold(stop))
+
+    def allow(self, start, end, rights):
+        """What may be touched: the rest may not."""
+        window = self.cpu.AcquireExternalMmuWindow(privilege(READ | WRITE | EXECUTE))
+        self.cpu.SetMmuWindowStart(window, start)
+        self.cpu.SetMmuWindowEnd(window, end)
+        self.cpu.SetMmuWindowAddend(window, 0)
+        self.cpu.SetMmuWindowPrivileges(window, privilege(rights))
+
+    def on_fault(self, address, access, window, is_first):
+        """Stop where an access is not allowed.
+
+        Only when the access is tried again, after it was reported in full, does the CPU have the PC of its instruction.
+        """
+        if is_first:
+            return ExternalMmuResult.Fault
+        if self.faulted == address:
+            self.address = address
+            what = "goldgrad: %s at 0x%08X by 0x%08X" % (access, address, self.cpu.PC.RawValue)
+            Logger.LogAs(self.cpu, LogLevel.Error, what)
+            self.hold("FAULT")
+        self.faulted = address
+        return ExternalMmuResult.NoFault
+
+    def on_halted(self, arguments):
+        """Renode gave up; its log says why."""
+        if arguments.Reason == HaltReason.Abort:
+            self.is_dead, self.stop = True, "FAULT"
+            self.stopped.Set()
+
+    def hold(self, stop):
+        """Keep the CPU before the instruction that it has come to."""
+        if self.is_pausing:
+            return
+        self.stop, self.is_held = stop, True
+        self.stopped.Set()
+        self.go.WaitOne()
+
+    def run(self, seconds, budget):
+        """Go on until the next stop: a name of its own, or FAULT, TIME or BUDGET."""
+        emulation = EmulationManager.Instance.CurrentEmulation
+        start, end = int(self.cpu.ExecutedInstructions), System.DateTime.UtcNow.AddSeconds(seconds)
+        self.stop = "FAULT" if self.is_dead else None
+        self.stopped.Reset()
+        if self.is_held:
+            self.is_held = False
+            self.go.Set()
+        else:
+            emulation.StartAll()
+        while self.stop is None:
+            if self.stopped.WaitOne(POLL_MS):
+                continue
+            if int(self.cpu.ExecutedInstructions) - start > budget:
+                self.stop = "BUDGET"
+            elif System.DateTime.UtcNow > end:
+                self.stop = "TIME"
+        if self.stop in ("BUDGET", "TIME"):
+            self.is_pausing = True
+            emulation.PauseAll()
+            self.is_pausing = False
+        self.count()
+        Logger.Flush()
+        return self.stop
+
+    def release(self):
+        """Hold the CPU no more, so that Renode can stop it."""
+        self.is_pausing = True
+        self.go.Set()
+
+    def count(self):
+        """Count nothing."""
+
+
+class Calls(Machine):
+    """Functions that are called one by one (renode/calls/server.c): stops at the server's wait alone."""
+
+    region = 0
+
+    def reset(self, pointer, pc):
+        """Begin anew somewhere, wherever the CPU is: held in a fault, running without an end, or not begun."""
+        if self.is_held:
+            self.is_held, self.is_pausing = False, True
+            self.go.Set()
+            EmulationManager.Instance.CurrentEmulation.PauseAll()
+            self.is_pausing = False
+        self.faulted = None
+        for register, value in ((SP, pointer), (PC, pc), (XPSR, THUMB)):
+            self.cpu.SetRegister(register, RegisterValue.Create(value, 32))
+
+    def take(self):
+        """Give the address that the last fault was about."""
+        return self.address
+
+
+class Watch(Machine):
     """Follows the firmware from one stop to the next."""
 
     def __init__(self, machine, mark_instructions):
         """Set the hooks; ``mark_instructions`` are those of gg_mark, which count for no region."""
-        self.bus, self.cpu = machine["sysbus"], machine["sysbus.cpu"]
+        Machine.__init__(self, machine)
         self.mark_instructions = mark_instructions
         self.region, self.counts, self.counted = FIRMWARE, {}, 0
-        self.stop, self.stopped, self.go = None, AutoResetEvent(False), AutoResetEvent(False)
-        self.is_held = self.is_pausing = self.is_dead = False
-        self.faulted = None
         self.text = []
         self.told = self.blocks = None
         self.mark, self.pending = self.bus.GetSymbolAddress("gg_mark"), None
         region = self.bus.GetSymbolAddress("gg_mailbox") + REGION
         self.bus.AddWatchpointHook(region, SysbusAccessWidth.DoubleWord, Access.Write, self.on_store)
         self.cpu.TimeHandle.ReportedBack += self.on_report
-        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_wait"), lambda cpu, pc: self.hold("WAIT"))
-        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_board_halt"), lambda cpu, pc: self.hold("HALT"))
-        self.cpu.Halted += self.on_halted
-        self.cpu.EnableExternalWindowMmu(ExternalMmuPosition.BeforeInternal)
+        self.stop_at(self.bus.GetSymbolAddress("gg_board_wait"), "WAIT")
+        self.stop_at(self.bus.GetSymbolAddress("gg_board_halt"), "HALT")
         for start, end, rights in RIGHTS:
-            window = self.cpu.AcquireExternalMmuWindow(privilege(READ | WRITE | EXECUTE))
-            self.cpu.SetMmuWindowStart(window, start)
-            self.cpu.SetMmuWindowEnd(window, end)
-            self.cpu.SetMmuWindowAddend(window, 0)
-            self.cpu.SetMmuWindowPrivileges(window, privilege(rights))
-        self.cpu.AddHookOnMmuFault(self.on_fault)
+            self.allow(start, end, rights)
         machine["sysbus.usart3"].CharReceived += lambda byte: self.text.append(byte)
 
     def on_store(self, cpu, address, width, value):
@@ -108,65 +208,6 @@ class Watch(object):
         self.counts[self.region] = self.counts.get(self.region, 0) + max(0, executed - self.counted)
         self.counted = max(executed, self.counted)
 
-    def on_fault(self, address, access, window, is_first):
-        """Stop where an access breaks RIGHTS.
-
-        Only when the access is tried again, after it was reported in full, does the CPU have the PC of its instruction.
-        """
-        if is_first:
-            return ExternalMmuResult.Fault
-        if self.faulted == address:
-            what = "goldgrad: %s at 0x%08X by 0x%08X" % (access, address, self.cpu.PC.RawValue)
-            Logger.LogAs(self.cpu, LogLevel.Error, what)
-            self.hold("FAULT")
-        self.faulted = address
-        return ExternalMmuResult.NoFault
-
-    def on_halted(self, arguments):
-        """Renode gave up; its log says why."""
-        if arguments.Reason == HaltReason.Abort:
-            self.is_dead, self.stop = True, "FAULT"
-            self.stopped.Set()
-
-    def hold(self, stop):
-        """Keep the CPU before the instruction that it has come to."""
-        if self.is_pausing:
-            return
-        self.stop, self.is_held = stop, True
-        self.stopped.Set()
-        self.go.WaitOne()
-
-    def run(self, seconds, budget):
-        """Go on until the next stop: WAIT, HALT, FAULT, TIME or BUDGET."""
-        emulation = EmulationManager.Instance.CurrentEmulation
-        start, end = int(self.cpu.ExecutedInstructions), System.DateTime.UtcNow.AddSeconds(seconds)
-        self.stop = "FAULT" if self.is_dead else None
-        self.stopped.Reset()
-        if self.is_held:
-            self.is_held = False
-            self.go.Set()
-        else:
-            emulation.StartAll()
-        while self.stop is None:
-            if self.stopped.WaitOne(POLL_MS):
-                continue
-            if int(self.cpu.ExecutedInstructions) - start > budget:
-                self.stop = "BUDGET"
-            elif System.DateTime.UtcNow > end:
-                self.stop = "TIME"
-        if self.stop in ("BUDGET", "TIME"):
-            self.is_pausing = True
-            emulation.PauseAll()
-            self.is_pausing = False
-        self.count()
-        Logger.Flush()
-        return self.stop
-
-    def release(self):
-        """Hold the CPU no more, so that Renode can stop it."""
-        self.is_pausing = True
-        self.go.Set()
-
     def take(self):
         """Give the counts since they were last taken, as region:count."""
         counts, self.counts = self.counts, {}
@@ -180,6 +221,13 @@ def mc_gg_watch(mark_instructions):
     """Begin, at reset."""
     global watch
     watch = Watch(self.Machine, int(mark_instructions))
+
+
+def mc_gg_calls(wait):
+    """Begin, with a server of calls that waits at an address."""
+    global watch
+    watch = Calls(self.Machine)
+    watch.stop_at(int(wait), "WAIT")
 
 
 def mc_gg_run(seconds, budget):
@@ -215,6 +263,12 @@ def mc_gg_serve(port):
             stream.Write(data, 0, data.Length)
         elif command == "write":
             watch.bus.WriteBytes(read_exactly(stream, int(numbers[1])), int(numbers[0]))
+            send(stream, "\n")
+        elif command == "rights":
+            watch.allow(*map(int, numbers))
+            send(stream, "\n")
+        elif command == "reset":
+            watch.reset(*map(int, numbers))
             send(stream, "\n")
         elif command == "tell":
             file = System.Text.Encoding.UTF8.GetString(read_exactly(stream, int(numbers[0])))

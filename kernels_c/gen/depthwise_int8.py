@@ -21,10 +21,10 @@ from assembly import file, function, write
 from schedule import scheduled
 
 # Offsets in gg_m7_depthwise_t.
-X, ROW_BYTES, W, W_BYTES, CODES, MAGIC, NEXT, BIAS, M = *range(0, 32, 4), 44
+X, ROW_BYTES, W, W_BYTES, CODES, MAGIC, NEXT, PLANES, COUNT, BIAS, M = range(0, 44, 4)
 # On the stack.
-P, ROW, W_CHANNEL, BIAS_HERE, TO, NEXT_HERE, CHANNEL, X_CHANNEL, W_HERE, W_END, TAPS = range(0, 44, 4)
-FRAME = 68
+P, ROW, W_CHANNEL, BIAS_HERE, TO, NEXT_HERE, LEFT, X_CHANNEL, W_HERE, W_END, BIASES, MS, TAPS = range(0, 52, 4)
+FRAME = 76
 
 SHAPES = tuple((taps, stride, wide) for taps in (3, 5, 7) for stride in (1, 2) for wide in (True, False))
 """Taps a row, stride, and whether a block's outputs are in one row."""
@@ -171,29 +171,32 @@ def block(taps: int, stride: int, wide: bool) -> Iterator[str]:
 
 
 def enter() -> Iterator[str]:
-    """Registers and constants are kept; the first channel is next, and r9 its offset."""
+    """Registers and constants are kept; the first channel is next."""
     yield "push {r4-r11, lr}"
     yield "vpush {s16-s23}"
     yield f"sub sp, sp, #{FRAME}"
     yield f"str r0, [sp, #{P}]"
-    for offset, here in ((ROW_BYTES, ROW), (W, W_CHANNEL), (CODES, TO)):
+    for offset, here in ((ROW_BYTES, ROW), (W, W_CHANNEL), (CODES, TO), (X, X_CHANNEL), (BIAS, BIASES), (M, MS)):
         yield f"ldr r1, [r0, #{offset}]"
         yield f"str r1, [sp, #{here}]"
     yield f"vldr s9, [r0, #{MAGIC}]"
-    yield "mov r9, #0"
+    yield f"ldr r9, [r0, #{COUNT}]"
 
 
 def next_channel(taps: int, stride: int) -> Iterator[str]:
-    """Of the channel at r9: bias, m, where its pixels are, and of three taps a row the weight."""
+    """Of the channel of which r9 are left: bias, m, where its pixels are, and of three taps a row the weight."""
     yield "2:"
-    yield f"str r9, [sp, #{CHANNEL}]"
-    yield f"ldr r8, [sp, #{P}]"
-    yield f"ldr r12, [r8, #{X}]"
-    yield "add r12, r12, r9"
-    yield "add r10, r8, r9"
-    yield f"vldr s10, [r10, #{M}]"
-    yield f"ldr r11, [r10, #{BIAS}]"
+    yield f"str r9, [sp, #{LEFT}]"
+    yield f"ldr r10, [sp, #{BIASES}]"
+    yield "ldr r11, [r10], #4"
+    yield f"str r10, [sp, #{BIASES}]"
     yield f"str r11, [sp, #{BIAS_HERE}]"
+    yield f"ldr r10, [sp, #{MS}]"
+    yield "vldr s10, [r10]"
+    yield "add r10, r10, #4"
+    yield f"str r10, [sp, #{MS}]"
+    yield f"ldr r8, [sp, #{P}]"
+    yield f"ldr r12, [sp, #{X_CHANNEL}]"
     yield f"ldr r11, [r8, #{NEXT}]"
     yield f"ldr r9, [sp, #{W_CHANNEL}]"
     if taps == 3:
@@ -202,7 +205,6 @@ def next_channel(taps: int, stride: int) -> Iterator[str]:
             yield "ldm r9!, {r8, r10, r11}"
             yield from (f"str r{n}, [sp, #{TAPS + 4 * (i + j)}]" for j, n in enumerate((8, 10, 11)))
     else:
-        yield f"str r12, [sp, #{X_CHANNEL}]"
         yield f"str r9, [sp, #{W_HERE}]"
         yield "ldm r11!, {r10, lr}"  # the first block's pixels and taps
         yield "add r12, r12, r10"
@@ -217,13 +219,23 @@ def next_channel(taps: int, stride: int) -> Iterator[str]:
 
 
 def depthwise(taps: int, stride: int, wide: bool) -> Iterator[str]:
-    """All blocks of four channels: two blocks that are no codes are stored before the others' places."""
+    """All blocks of all channels: two blocks that are no codes are stored before the others' places."""
     yield from enter()
     yield from next_channel(taps, stride)
     yield from block_of_three(stride, wide) if taps == 3 else block(taps, stride, wide)
-    yield f"ldr r9, [sp, #{CHANNEL}]"
-    yield "add r9, r9, #4"
-    yield "cmp r9, #16"
+    yield f"ldr r9, [sp, #{LEFT}]"
+    yield f"ldr r10, [sp, #{X_CHANNEL}]"
+    yield f"ldr r8, [sp, #{P}]"
+    yield f"ldr r11, [r8, #{PLANES}]"
+    yield "sub r9, r9, #1"
+    yield "tst r9, #3"
+    yield "bne 5f"
+    yield "add r10, r10, r11"  # the next four channels' planes
+    yield "sub r10, r10, #16"
+    yield "5:"
+    yield "add r10, r10, #4"
+    yield "cmp r9, #0"
+    yield f"str r10, [sp, #{X_CHANNEL}]"
     yield "bne 2b"
     yield from codes_before("lr")
     yield from rounded()
@@ -234,7 +246,7 @@ def depthwise(taps: int, stride: int, wide: bool) -> Iterator[str]:
 
 
 # Offsets in gg_m7_planes_t.
-PAD, LEADS, SINGLE, DOUBLES, TRAILS, GAP, ROWS = range(16, 44, 4)
+PAD, LEADS, SINGLE, DOUBLES, TRAILS, GAP, ROWS, BEHIND, GROUPS = range(16, 52, 4)
 
 
 def pair(r: tuple[str, str, str, str], at: int = 0, first: bool = True, second: bool = True) -> Iterator[str]:
@@ -256,10 +268,15 @@ def pair(r: tuple[str, str, str, str], at: int = 0, first: bool = True, second: 
 
 
 def planes() -> Iterator[str]:
-    """r0 p, of which rows count down; r1 where pixels are, r2 from one to the next, r3 where words go, r5 -x_zero."""
+    """r0 p, of which groups count down; r1 where pixels are, r2 from one to the next, r3 where words go, r5 -x_zero."""
     one, two = ("r6", "r7", "r8", "r9"), ("r10", "r11", "r12", "lr")
     yield "push {r4-r11, lr}"
     yield "ldm r0, {r1, r2, r3, r5}"
+    yield "sub sp, sp, #12"
+    yield "str r1, [sp, #4]"
+    yield "7:"
+    yield f"ldr r6, [r0, #{ROWS}]"
+    yield "str r6, [sp]"
     yield "1:"
     yield f"ldr r6, [r0, #{LEADS}]"
     yield "cbz r6, 2f"
@@ -285,30 +302,50 @@ def planes() -> Iterator[str]:
     yield from pair(one, second=False)
     yield "add r3, r3, #16"
     yield "6:"
-    yield f"ldr r7, [r0, #{ROWS}]"
+    yield "ldr r7, [sp]"
     yield f"ldr r6, [r0, #{GAP}]"
     yield "subs r7, r7, #1"
-    yield f"str r7, [r0, #{ROWS}]"
+    yield "str r7, [sp]"
     yield "add r3, r3, r6"
     yield "bne 1b"
+    yield f"ldr r8, [r0, #{BEHIND}]"
+    yield "ldr r1, [sp, #4]"
+    yield f"ldr r9, [r0, #{GROUPS}]"
+    yield "add r3, r3, r8"
+    yield "add r1, r1, #4"
+    yield "str r1, [sp, #4]"
+    yield "subs r9, r9, #1"
+    yield f"str r9, [r0, #{GROUPS}]"
+    yield "bne 7b"
+    yield "add sp, sp, #12"
     yield "pop {r4-r11, pc}"
 
 
 def weights(taps: int, stride: int) -> Iterator[str]:
-    """r0 four channels' taps, r1 bytes between taps, r2 where words go: a channel's rows after another's."""
-    channel = 4 * words(taps, stride) * taps
-    yield "push {r4-r11, lr}"
+    """r0 four channels' taps, r1 bytes between taps, r2 where words go: a channel's rows after another's; r3 groups."""
+    row_words = 4 * words(taps, stride)
+    channel = row_words * taps
+    yield "push {r3-r11, lr}"
+    yield "2:"
+    yield "mov r7, r0"
     if taps == 3:
         for i in range(3):
-            yield from weight_row(taps, stride, channel, 4 * words(taps, stride) * i)
+            yield from weight_row(taps, stride, channel, row_words * i)
+        yield f"add r2, r2, #{4 * channel}"
     else:
         yield f"mov r3, #{taps}"
         yield "1:"
         yield from weight_row(taps, stride, channel, 0)
-        yield f"add r2, r2, #{4 * words(taps, stride)}"
+        yield f"add r2, r2, #{row_words}"
         yield "subs r3, r3, #1"
         yield "bne 1b"
-    yield "pop {r4-r11, pc}"
+        yield f"add r2, r2, #{3 * channel}"
+    yield "ldr r3, [sp]"
+    yield "add r0, r7, #4"
+    yield "subs r3, r3, #1"
+    yield "str r3, [sp]"
+    yield "bne 2b"
+    yield "pop {r3-r11, pc}"
 
 
 def weight_row(taps: int, stride: int, channel: int, at: int) -> Iterator[str]:
@@ -367,17 +404,21 @@ def merged(words_: tuple[str, str, str, str], odd: str) -> Iterator[str]:
 
 
 def merge(odd: bool) -> Iterator[str]:
-    """r0 p: codes, bytes from channel to channel, where outputs go, bytes between pixels, pairs."""
+    """r0 p: codes, bytes from channel to channel, where outputs go, bytes between pixels, pairs, groups."""
     one, two = ("r7", "r8", "r9", "r10"), (("r11", "r12", "lr", "r7") if odd else ("r11", "r12", "lr", "r0"))
     yield "push {r4-r11, lr}"
-    yield "ldm r0, {r1, r2, r4, r5, r6}"
+    yield "sub sp, sp, #12"
+    yield "ldm r0, {r1, r2, r4, r5, r6, r7}"
+    yield "str r7, [sp]"
+    yield "str r4, [sp, #4]"
+    yield "str r6, [sp, #8]"
+    yield "add r3, r2, r2, lsl #1"
     if odd:
         yield "mov r0, #0x00010001"
     constant = "r0" if odd else ""
-    yield "add r3, r2, r2, lsl #1"
-    yield "lsrs r7, r6, #1"
+    yield "3:"
     yield "tst r6, #1"
-    yield "mov r6, r7"
+    yield "lsr r6, r6, #1"
     yield "beq 1f"
     yield from merged(one, constant)
     yield "cmp r6, #0"
@@ -388,6 +429,16 @@ def merge(odd: bool) -> Iterator[str]:
     yield "subs r6, r6, #1"
     yield "bne 1b"
     yield "2:"
+    yield "ldr r7, [sp]"
+    yield "ldr r4, [sp, #4]"
+    yield "ldr r6, [sp, #8]"
+    yield "add r1, r1, r3"  # behind the last channel's codes
+    yield "add r4, r4, #4"
+    yield "str r4, [sp, #4]"
+    yield "subs r7, r7, #1"
+    yield "str r7, [sp]"
+    yield "bne 3b"
+    yield "add sp, sp, #12"
     yield "pop {r4-r11, pc}"
 
 
@@ -440,7 +491,7 @@ FUNCTIONS += [
     function(
         f"gg_m7_depthwise_weights_{taps}_{stride}",
         "const int8_t *w __attribute__((unused)), int32_t step __attribute__((unused)),\n"
-        "                                int16_t *to __attribute__((unused))",
+        "                                int16_t *to __attribute__((unused)), int32_t groups __attribute__((unused))",
         scheduled(weights(taps, stride)),
         f"Words of neighbouring taps, {taps} rows of {taps}, for stride {stride}.",
     )

@@ -5,9 +5,9 @@ outputs' words in turn.  A step multiplies one pair of channels: 8 SMLAD and the
 each of six SMLADs, so that it can issue in 8 cycles; each load comes at least two cycles before what multiplies by it.
 Four steps are a turn of the loop: 8 channels, to which operands are filled up with zeros.
 
-Three blocks are under way at once: beside the first turn of one, the sums of the block before are rounded, and the codes
-of the one before that are packed and stored (schedule.py finds the order).  The first two times, what is stored are no
-codes: it goes nowhere.
+Three blocks are under way at once: beside the first turn of one, the sums of the block before are rounded, and the
+codes of the one before that are packed and stored (schedule.py finds the order).  The first two times, what is stored
+are no codes: it goes nowhere.
 
 Registers: r0-r3 accumulators of the first pixel, r4-r7 of the second; r8, r9 the pixels' words; r10, r11 two of the
 four outputs' words; r12 and lr where the weights and the pixels are read.  All else is on the stack.
@@ -21,14 +21,16 @@ from assembly import file, function, write
 from schedule import scheduled
 
 # Offsets in gg_m7_dot_t.
-P_BIAS, P_M, P_W, P_W_END, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = (
+P_BIAS, P_M, P_W, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = (
     0,
     16,
-    *range(32, 76, 4),
+    *range(32, 72, 4),
 )
 # On the stack.
-P, BIAS, W, W_END, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE = 0, 4, *range(20, 56, 4)
-FRAME = 60
+P, BIAS, W, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE = 0, 4, *range(20, 52, 4)
+FRAME = 52
+W_END = "0x80008000"
+"""Behind the last weight: no two weights are this."""
 
 
 def turn(first: bool = False) -> Iterator[str]:
@@ -51,8 +53,7 @@ def turn(first: bool = False) -> Iterator[str]:
     yield "ldr r10, [r12, #64]!"
     yield "ldr r8, [lr, #32]!"
     yield "ldr r9, [lr, #4]"
-    yield f"ldr r11, [sp, #{W_END}]"
-    yield "cmp r12, r11"
+    yield f"cmp r10, #{W_END}"
 
 
 def turns() -> Iterator[str]:
@@ -85,8 +86,8 @@ def rounded() -> Iterator[str]:
 def codes_before(mask: bool, odd: bool) -> Iterator[str]:
     """Sums of the block before leave the accumulators, and codes of the one before that become outputs.
 
-    Of a pixel, outputs 0 and 2 are halfwords of a word, and 1 and 3 of the next: r4 and r5 of the first pixel, r0 and r1
-    of the second.
+    Of a pixel, outputs 0 and 2 are halfwords of a word, and 1 and 3 of the next: r4 and r5 of the first pixel, r0 and
+    r1 of the second.
     """
     yield from (f"vmov s{16 + i}, s{17 + i}, r{i}, r{i + 1}" for i in range(0, 8, 2))
     for i, (a, b, c, d) in ((0, ("r4", "r5", "r6", "r7")), (4, ("r0", "r1", "r2", "r3"))):
@@ -148,7 +149,7 @@ def enter(raw: bool = False) -> Iterator[str]:
     for i in range(4):
         yield f"ldr r{4 + i}, [r0, #{P_BIAS + 4 * i}]"
         yield f"str r{4 + i}, [sp, #{BIAS + 4 * i}]"
-    places = {W: P_W, W_END: P_W_END, X_END: P_X_END} if raw else {W: P_W, W_END: P_W_END, X_END: P_X_TWO, BITS: P_BITS}
+    places = {W: P_W, X_END: P_X_END} if raw else {W: P_W, X_END: P_X_TWO, BITS: P_BITS}
     for i, (to, offset) in enumerate(places.items()):
         yield f"ldr r{8 + i}, [r0, #{offset}]"
         yield f"str r{8 + i}, [sp, #{to}]"

@@ -14,6 +14,7 @@ import functools
 import random
 import re
 import tomllib
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class Instruction:
 def parse(text: str) -> Instruction:
     """Read a line of assembly as generators write it: no condition, constants in decimal or hexadecimal."""
     mnemonic, _, rest = text.partition(" ")
+    if mnemonic in ("beq", "bne"):
+        return Instruction(text, uses=frozenset({"branch"}), reads=[("flags", "flags")])
     name = mnemonic.partition(".")[0]
     operands = re.findall(r"\{[^}]*\}|\[[^\]]*\]!?|[^,\s][^,]*", rest)
     sets_flags = name not in _rows() and name.endswith("s")
@@ -178,9 +181,18 @@ def _link(code: list[Instruction]) -> None:
             made[register] = n, result, later
             changes[register] += 1
         each.before.pop(n, None)
+    _hold_branches(code)
     for each in reversed(code):
         for i, cycles in each.before.items():
             code[i].height = max(code[i].height, each.height + cycles)
+
+
+def _hold_branches(code: list[Instruction]) -> None:
+    """A branch comes last, perhaps beside another; what is behind one (a loop behind itself) comes after all before."""
+    for n, each in enumerate(code):
+        if "branch" in each.uses or (n > 0 and "branch" in code[n - 1].uses):
+            for i in range(n):
+                each.wait(i, int("branch" not in each.uses))
 
 
 def _wait_for_memory(each: Instruction, changed: int, accesses: list[tuple[Instruction, int, int]]) -> None:
@@ -215,72 +227,126 @@ def _pairs(older: Instruction, younger: Instruction) -> bool:
     return not any(set(never) <= units for never in _table()["pairs"]["never"])
 
 
+class _Front:
+    """What can be issued next: all that it waits for has been."""
+
+    def __init__(self, code: list[Instruction], priority: list[float]) -> None:
+        self.code, self.priority = code, priority
+        self.missing = [len(each.before) for each in code]
+        self.after: list[list[tuple[int, int]]] = [[] for _ in code]
+        for n, each in enumerate(code):
+            for i, cycles in each.before.items():
+                self.after[i].append((n, cycles))
+        self.since = [0] * len(code)
+        self.there = [n for n, count in enumerate(self.missing) if not count]
+        self.there.sort(key=lambda n: -priority[n])
+
+    def take(self, n: int, cycle: int) -> int:
+        """Issue it."""
+        self.there.remove(n)
+        for i, cycles in self.after[n]:
+            self.since[i] = max(self.since[i], cycle + cycles)
+            self.missing[i] -= 1
+            if not self.missing[i]:
+                insort(self.there, i, key=lambda m: -self.priority[m])
+        return n
+
+
 def _order(code: list[Instruction], priority: list[float]) -> tuple[int, list[int]]:
     """Cycles, and the order: each cycle takes what is ready and has the highest priority."""
-    at: dict[int, int] = {}
+    front = _Front(code, priority)
     order: list[int] = []
-    left = sorted(range(len(code)), key=lambda n: -priority[n])
     cycle = 0
-
-    def ready(n: int) -> bool:
-        return all(i in at and at[i] + cycles <= cycle for i, cycles in code[n].before.items())
-
-    while left:
-        older = next((n for n in left if ready(n)), None)
-        if older is None:
-            cycle += 1
+    while front.there:
+        first = next((n for n in front.there if front.since[n] <= cycle), None)
+        if first is None:
+            cycle = min(front.since[n] for n in front.there)
             continue
-        at[older] = cycle
-        left.remove(older)
-        younger = None
-        if code[older].slot != "alone":
-            for n in left:
-                if not ready(n):
+        front.take(first, cycle)
+        pair = [first]
+        if code[first].slot != "alone":
+            for n in front.there:
+                if front.since[n] > cycle:
                     continue
-                if _pairs(code[older], code[n]):
-                    younger = n
-                    break
-                if older not in code[n].before and _pairs(code[n], code[older]):
-                    younger, older = older, n
-                    at[older] = cycle
-                    left.remove(older)
-                    break
-        order.append(older)
-        if younger is not None:
-            order.append(younger)
-            at[younger] = cycle
-            if younger in left:
-                left.remove(younger)
-        cycle += code[older].cycles
+                if _pairs(code[first], code[n]):
+                    pair = [first, n]
+                elif first not in code[n].before and _pairs(code[n], code[first]):
+                    pair = [n, first]
+                else:
+                    continue
+                front.take(n, cycle)
+                break
+        order += pair
+        cycle += code[pair[0]].cycles
     return cycle, order
 
 
-def _best(code: list[Instruction], tries: int) -> list[str]:
+def _a_round(code: list[Instruction], order: list[int]) -> int:
+    """Cycles that the order takes behind itself, as it stands."""
+    again = [parse(code[n].text) for n in order * 2]
+    _link(again)
+    at: list[int] = []
+    cycle, free, older = -1, 0, None
+    for each in again:
+        ready = max((at[i] + cycles for i, cycles in each.before.items()), default=0)
+        if older is not None and ready <= cycle and _pairs(older, each):
+            older = None
+        else:
+            cycle = max(free, cycle + 1, ready)
+            older = None if each.slot == "alone" or each.uses & {"branch"} else each
+            free = cycle + each.cycles
+        at.append(cycle)
+    return at[-1] - at[len(order) - 1]
+
+
+def _least(code: list[Instruction]) -> int:
+    """No order takes fewer cycles."""
+    alone = sum(each.cycles for each in code if each.slot == "alone")
+    others = [each for each in code if each.slot != "alone"]
+    macs = sum("mac" in each.uses for each in others)
+    return max(alone + max(-(-len(others) // 2), macs), max((each.height + 1 for each in code), default=0))
+
+
+@functools.cache
+def _best(lines: tuple[str, ...], tries: int, is_loop: bool) -> list[str]:
+    """The order that takes the fewest cycles; of a loop once more, behind itself."""
+    code = [parse(line) for line in lines]
     _link(code)
+    least = _least(code)
     draw = random.Random(746)
+    bases = ([each.height - 1e-3 * n for n, each in enumerate(code)], [-0.25 * n for n in range(len(code))])
     best: tuple[int, list[int]] | None = None
-    base = [each.height - 1e-3 * n for n, each in enumerate(code)]
-    kept = base
+    kept = bases[0]
     for i in range(tries):
-        spread = 0.0 if i == 0 else draw.choice((0.5, 1.5, 4.0))
-        priority = [value + draw.uniform(-spread, spread) for value in (kept if i % 2 else base)]
-        found = _order(code, priority)
-        if best is None or found[0] < best[0]:
-            best, kept = found, priority
+        spread = 0.0 if i < 2 else draw.choice((0.5, 1.5, 4.0))
+        base = bases[i % 2] if i % 4 < 2 else kept
+        priority = [value + draw.uniform(-spread, spread) for value in base]
+        cycles, order = _order(code, priority)
+        if is_loop and (best is None or cycles <= best[0]):
+            cycles = _a_round(code, order)
+        if best is None or cycles < best[0]:
+            best, kept = (cycles, order), priority
+        if best[0] <= least:
+            break
     assert best
     return [code[n].text for n in best[1]]
 
 
 def scheduled(lines: Iterable[str], tries: int = TRIES) -> Iterator[str]:
-    """The same instructions in a better order; none moves past a label or a branch."""
+    """The same instructions in a better order; none moves past a label or a branch, but beside one."""
     stretch: list[str] = []
+    label = ""
     for line in lines:
-        is_branch = re.match(r"(b|beq|bne|bx|bl|cbz|cbnz|pop|push|vpush|vpop)\b", line)
-        if line.endswith(":") or is_branch:
-            yield from _best([parse(each) for each in stretch], tries)
+        if line.endswith(":") or re.match(r"(b|cbz|cbnz|pop|push|vpush|vpop)\b", line):
+            yield from _best(tuple(stretch), tries, False)
             yield line
             stretch = []
+            label = line
+        elif re.match(r"b(eq|ne)\b", line):
+            is_loop = line.split()[1] == label.rstrip(":") + "b"
+            yield from _best((*stretch, line), tries, is_loop)
+            stretch = []
+            label = line
         else:
             stretch.append(line)
-    if stretch:
-        yield from _best([parse(each) for each in stretch], tries)
+    yield from _best(tuple(stretch), tries, False)

@@ -270,6 +270,9 @@ def cycles(
     explain: Annotated[
         bool, typer.Option("--explain", help="List every instruction: cycle, slot, why so late.")
     ] = False,
+    memory: Annotated[
+        str, typer.Option(help="What the timing model takes memory to be: dtcm, sram, flash-aware.")
+    ] = "dtcm",
     budget: Annotated[int, typer.Option(help="Instructions that it may take.")] = 1_000_000_000,
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
 ) -> None:
@@ -277,7 +280,7 @@ def cycles(
     from .report.console import console
     from .report.cycles import run
 
-    raise typer.Exit(run(console(), elf, function, arguments, budget, explain, json))
+    raise typer.Exit(run(console(), elf, function, arguments, budget, explain, json, memory))
 
 
 @app.command()

@@ -58,9 +58,16 @@ def half_away(x: F64) -> I64:
     return truncated(whole + np.copysign(np.abs(x - whole) >= 0.5, x))
 
 
-@rule("PROF-S1")
+@rule("PROF-S1", "PROF-C4")
 def _truncating(acc: F64, m: Array) -> I64:
-    return truncated(mul32(float32(acc), m))
+    product = mul32(float32(acc), m)
+    require(
+        bool((np.abs(product) < 2.0**31 - 128).all()),
+        "PROF-C4",
+        "an accumulator times its multiplier leaves int32 with a zero point",
+        "give smaller multipliers",
+    )
+    return truncated(product)
 
 
 @rule("PROF-S6", "PROF-C1")

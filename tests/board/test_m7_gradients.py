@@ -146,6 +146,23 @@ def test_masks_scales_and_sums(channels):
     check(Case("bias_gradient.forward", (v.floats(*shape), v.floats(channels)), {}))
 
 
+@mark.rules("STEP-S1", "STEP-A1", "STEP-A2", "ABI-S5")
+@mark.parametrize("channels", [8, 24, 13, 7])
+@mark.parametrize("largest", [2**31 - 1, 300])
+def test_step_of_a_bias(channels, largest):
+    """Steps small and large, to the limit and beyond: the sum before the clamp leaves int32 where that is the limit."""
+    v = Values(channels)
+    shape = (1, 3, 5, channels)
+    mask = np.packbits(v.random.integers(0, 2, shape).astype(np.uint8), axis=-1, bitorder="little")
+    m, q = (v.random.uniform(0.001, most, channels).astype(np.float32) for most in (0.1, largest))
+    limit = np.array([largest if v.random.random() < 0.5 else v.random.integers(0, largest)])
+    b = np.where(v.random.random(channels) < 0.5, limit, v.random.integers(-limit - 1, limit + 1, channels))
+    for special in (0, 3):
+        gy = v.floats(*shape, special=special)
+        step = (b.astype(np.int32), q, limit.astype(np.int32), np.float32([0.7]))
+        check(Case("bias_step.update", (gy, mask, m, *step), {}))
+
+
 @mark.rules("UPW-S1", "UPW-S2", "UPW-S5", "ABI-S5")
 @mark.parametrize("channels", [1, 4, 7, 24, 33])
 def test_update_of_a_weight(channels):

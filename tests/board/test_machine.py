@@ -5,8 +5,10 @@ import pytest
 
 from goldgrad.board.aapcs import Passed, Value, passed
 from goldgrad.board.elf import Elf
-from goldgrad.board.errors import Hang, StackOverflow, Trap
-from goldgrad.board.machine import CONSTANTS, UnicornMachine, pages_of
+from goldgrad.board.emulators import backend
+from goldgrad.board.errors import Hang, StackOverflow, Trap, WrongImage
+from goldgrad.board.machine import CONSTANTS, Pages, UnicornMachine, pages_of
+from goldgrad.board.served import MACHINES, mpu_region, mpu_regions
 from goldgrad.board.toolchain import find_toolchain
 from goldgrad.errors import GoldgradError
 
@@ -34,7 +36,7 @@ __attribute__((naked)) void clobbers_float(void) { __asm__("vmov.f32 s16, #1.0\\
 __attribute__((naked)) void pops(void) { __asm__("sub sp, #8\\n bx lr"); }
 void flushes(void) { __asm__ volatile("vmrs r0, fpscr\\n orr r0, r0, #0x1000000\\n vmsr fpscr, r0" ::: "r0"); }
 """
-SCRIPT = "SECTIONS { .text 0x10000 : { *(.text*) *(.rodata*) } .data 0x30000000 : { *(.data*) } .bss : { *(.bss*) } }"
+SCRIPT = "SECTIONS { .text 0x10000 : { *(.text*) *(.rodata*) } .data 0x20010000 : { *(.data*) } .bss : { *(.bss*) } }"
 
 
 def test_arguments_in_registers_and_on_the_stack():
@@ -53,9 +55,12 @@ def test_arguments_in_registers_and_on_the_stack():
 
 @pytest.fixture(scope="module")
 def elf(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("machine")
+    return linked(tmp_path_factory.mktemp("machine"), SCRIPT)
+
+
+def linked(folder, script):
     (folder / "functions.c").write_text(SOURCE)
-    (folder / "script.ld").write_text(SCRIPT)
+    (folder / "script.ld").write_text(script)
     flags = ("-nostdlib", "-static", "-Wno-infinite-recursion", "-Wl,-e,0", f"-Wl,-T,{folder / 'script.ld'}")
     toolchain = find_toolchain()
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
@@ -106,21 +111,78 @@ def check_machine(machine):
 @pytest.mark.rules("MEAS-S7")
 def test_calls(elf):
     machine = UnicornMachine(elf)
-    assert [(pages.writable, pages.start) for pages in pages_of(elf)] == [(False, 0x10000), (True, 0x3000_0000)]
+    assert [(pages.writable, pages.start) for pages in pages_of(elf)] == [(False, 0x10000), (True, 0x2001_0000)]
     check_machine(machine)
     with pytest.raises(GoldgradError, match="operands take more than"):
         machine.place([np.zeros(1 << 24, np.uint8)])
+
+
+def check_fault(machine, function, kind, says):
+    """The fault is told by name, and the call after it finds what it has to."""
+    with pytest.raises(kind, match=says):
+        machine.call(function, [1], 0.2)
+    before = machine.call("counted", [])
+    if kind is not Trap or "PC" in says:
+        assert before == 50, "the ELF as it was loaded"
+
+
+@pytest.mark.rules("MEAS-S7")
+@pytest.mark.parametrize("native", [True, False])
+def test_counted_and_uncounted_calls_of_one_machine(elf, native):
+    machine = UnicornMachine(elf, watched=True, native=native)
+    counts = []
+    for expected in (50, 72):
+        counted = machine.count("counted", [])
+        assert counted.r0 == expected
+        counts.append(counted.instructions)
+        assert machine.call("counted", []) == expected + 11
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.rules("ABI-N1")
 @pytest.mark.parametrize(("function", "kind", "says"), FAULTS)
 def test_what_a_call_may_not_do_and_that_the_next_is_as_the_first(elf, function, kind, says):
     machine = UnicornMachine(elf)
+    machine.call("counted", [])
     for _ in range(2):
-        with pytest.raises(kind, match=says):
-            machine.call(function, [1], 0.2)
-        assert machine.call("counted", []) in (50, 61, 72)
-    if kind is not Trap or "PC" in says:
-        with pytest.raises(kind):
-            machine.call(function, [1], 0.2)
-        assert machine.call("counted", []) == 50
+        check_fault(machine, function, kind, says)
+
+
+def served(name, elf):
+    if find := backend(name).missing():
+        pytest.skip(find)
+    return MACHINES[name](elf)
+
+
+def test_calls_on_qemu(elf):
+    with served("qemu", elf) as machine:
+        check_machine(machine)
+        for fault in FAULTS:
+            check_fault(machine, *fault)
+
+
+def test_calls_on_renode(elf):
+    """One start of Renode: so no call without an end, after which it is started again."""
+    with served("renode", elf) as machine:
+        check_machine(machine)
+        for function, kind, says in FAULTS:
+            if kind is not Hang:
+                check_fault(machine, function, kind, says)
+
+
+def test_memory_that_there_is_not(tmp_path):
+    with pytest.raises(WrongImage, match="has memory at 0x60000000, where goldgrad's own is; link it elsewhere"):
+        UnicornMachine(linked(tmp_path, SCRIPT.replace("0x10000", "0x60000000")))
+    with pytest.raises(WrongImage, match="has memory at 0x08000000, where QEMU's mps2-an500 has none; link it for"):
+        served("qemu", linked(tmp_path, SCRIPT.replace("0x10000", "0x08000000")))
+
+
+def test_regions_of_the_mpu():
+    """A stretch, and no more than an eighth of what is around it; too many stretches become four."""
+    base, attributes = mpu_region(Pages(0x0020_3000, 0x0020_C000, False))
+    assert (base, attributes & 1, attributes >> 1 & 31) == (0x0020_0000, 1, 15), "64 KB"
+    assert attributes >> 8 & 0xFF == 0b1100_0001, "of which the second to the sixth eighth"
+    many = [Pages(i << 16, (i << 16) + 4096, i == 3) for i in (0, 1, 3, 10, 100, 200)]
+    regions = mpu_regions(many)
+    assert len(regions) == 8
+    assert [base for base, _ in regions[:4]] == [0xA0000, 0x640000, 0xC80000, 0], "what can be written is last: it wins"

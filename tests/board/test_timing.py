@@ -20,6 +20,7 @@ from board_program import any_compiler, each_compiler, folder, program, samples
 from goldgrad.board.board import Board
 from goldgrad.board.elf import Elf
 from goldgrad.board.emulators import EDGES, MEMORY, backend, can_watch, watching
+from goldgrad.board.emulators._accesses import Cache, access_of
 from goldgrad.board.emulators._edges import ACCESS, EVENT, FREE, NONE, PREDICTOR, MemoryState, WatchInPython, ending_of
 from goldgrad.board.emulators.unicorn import Unicorn
 from goldgrad.board.errors import BoardError
@@ -28,7 +29,7 @@ from goldgrad.board.program import BETWEEN
 from goldgrad.board.timing import mca, validate
 from goldgrad.board.timing import microbenchmarks as micro
 from goldgrad.board.timing.cost import PARTS, Model
-from goldgrad.board.timing.decode import decode
+from goldgrad.board.timing.decode import decode, disassembler
 from goldgrad.board.timing.edges import Accesses, Block, Edge, Trace
 from goldgrad.board.timing.memory import KINDS
 from goldgrad.board.timing.schedule import schedule
@@ -389,6 +390,126 @@ def test_caches_are_those_of_the_rule(seed):
     found = {(row["pc"], name): row[name] for row in events[events["region"] == 5] for name in Accesses._fields}
     assert {key: count for key, count in found.items() if count} == {k: c for k, c in plain.seen.items() if c}
     assert not state.full
+
+
+@mark.rules("TIM-S7")
+@settings(max_examples=30)
+@given(
+    st.sampled_from([(32, 4), (64, 2), (1, 64)]), st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=80)
+)
+def test_caches_in_python_are_those_of_the_rule(shape, uses):
+    """Lines near each other, and some of one set."""
+    cache, plain = Cache(*shape), PlainMemory()
+    for number, brings in uses * 3:
+        line = number if number < 100 else (number - 100) * shape[0]
+        assert cache.missed(line, brings) == plain.missed("here", *shape, line, brings)
+
+
+WALK = """.syntax unified
+.thumb
+.global walk, _start
+.type walk, %function
+.balign 32
+_start:
+walk: push {r4, lr}
+ ldr r4, =0x12345678
+1: ldr r2, [r0], #4
+ cmp r2, #0
+ it ne
+ ldrne r3, [r0, #1020]
+ subs r1, #1
+ bne 1b
+ ldrh r2, [r0, #1]
+ mov r0, r4
+ pop {r4, pc}
+ .pool
+.size walk, . - walk
+"""
+
+
+def walk(place, tmp_path):
+    source, script, target = (tmp_path / f"walk{place:x}.{kind}" for kind in ("S", "ld", "elf"))
+    source.write_text(WALK)
+    script.write_text(f"SECTIONS {{ . = {place:#x}; .text : {{ *(.text*) }} }}\n")
+    run = find_toolchain().run("-nostdlib", "-static", "-Wl,-e,_start", f"-Wl,-T,{script}", source, "-o", target)
+    assert run.returncode == 0, run.stderr
+    return Elf.read(target)
+
+
+@mark.rules("TIM-S6", "TIM-S7", "TIM-S8")
+@mark.parametrize("place", [0x08000000, 0x00200000, 0x8000])
+def test_memory_of_a_call(tmp_path, place):
+    """Of 64 words, of which the second half takes one more load each, 1024 bytes further on, in an IT block."""
+    elf = walk(place, tmp_path)
+    array = np.zeros(400, np.int32)
+    array[32:64] = 1
+    given = [Argument("int32", array=array), Argument("int32", value=64)]
+    call = trace_function(elf, "walk", given, memory=True)
+    assert call.cost.r0 == 0x12345678
+    assert call.trace.count == trace_function(elf, "walk", given).trace.count
+    counts = {address - place: seen for (_, address), seen in call.trace.memory.items()}
+    literal, post, guarded, odd, fetches = 2, 4, 0xC, 0x14, -place
+    assert counts.pop(post) == Accesses(sram=8)
+    assert counts.pop(guarded) == Accesses(sram=4)
+    assert counts.pop(odd) == Accesses(unaligned=1, sram=1)
+    lines = -(-elf.symbols["walk"].size // 32)
+    beside = counts.pop(literal)  # behind a store to its bank, which costs nothing: it is no load
+    assert beside.same_bank == 1
+    if beside != Accesses(same_bank=1):
+        counts[literal] = beside._replace(same_bank=0)
+    if place == 0x8000:
+        assert not counts, "neither stack nor code are anywhere that counts"
+    elif place == 0x08000000:
+        assert counts == {literal: Accesses(flash=1), fetches: Accesses(flash=lines)}
+    else:
+        assert sum(seen.flash_itcm for seen in counts.values()) == lines, "code and literals are one in the ART"
+    path, document = tmp_path / "call.toml", tmp_path / "walk.json"
+    path.write_text(
+        f'[[argument]]\ntype = "int32"\nvalues = {array.tolist()}\n[[argument]]\ntype = "int32"\nvalue = 64\n'
+    )
+    command = ("cycles", elf.path, "--function", "walk", "--arguments", path, "--explain", "--json", document)
+    found = {}
+    for kind in KINDS[: 3 if place != 0x8000 else 2]:
+        result = cli(*command, "--memory", kind)
+        assert result.exit_code == 0, result.output
+        content = json.loads(document.read_text())
+        found[kind] = content["cycles"]
+        assert content["cycles"]["memory"] == kind
+        listed = sum(row["cycles"] for row in content["listing"])
+        assert listed + content["cycles"]["flash_instruction"] + content["cycles"]["mispredict"] == found[kind]["total"]
+    assert found["dtcm"]["total"] == found["dtcm"]["issue"] + found["dtcm"]["mispredict"]
+    assert found["sram"]["sram"] == 13 * TABLE.memory.sram
+    assert found["sram"]["unaligned"] == TABLE.memory.unaligned_younger, "beside a branch that is not taken"
+    assert found["sram"]["flash_data"] == 0
+    if place == 0x8000:
+        result = cli(*command, "--memory", "flash-aware")
+        assert isinstance(result.exception, GoldgradError)
+        assert "has nothing in flash, at 0x08000000 or 0x00200000" in str(result.exception)
+    else:
+        each = TABLE.memory.flash_axi if place == 0x08000000 else TABLE.memory.flash_itcm
+        whole = found["flash-aware"]
+        assert whole["flash_data"] + whole["flash_instruction"] == each * sum(
+            s.flash + s.flash_itcm for s in counts.values()
+        )
+        assert whole["sram"] == found["sram"]["sram"]
+
+
+@mark.parametrize(
+    ("code", "expected"),
+    [
+        ("50f82210", ("r0", "r2", 2, 0, 4, 1, False)),  # ldr.w r1, [r0, r2, lsl #2]
+        ("e0e80212", ("r0", "", 0, 0, 4, 2, True)),  # strd r1, r2, [r0], #8
+        ("2de90f40", ("sp", "", 0, -20, 4, 5, True)),  # push {r0-r3, lr}
+        ("90ed020b", ("r0", "", 0, 8, 4, 2, False)),  # vldr d0, [r0, #8]
+        ("30f8025b", ("r0", "", 0, 0, 2, 1, False)),  # ldrh r5, [r0], #2
+        ("0249", ("", "", 0, 0x100C, 4, 1, False)),  # ldr r1, [pc, #8]
+        ("dfe800f0", None),  # tbb [pc, r0]
+        ("0844", None),  # add r0, r1
+    ],
+)
+def test_where_an_instruction_goes_in_memory(code, expected):
+    (found,) = disassembler().disasm(bytes.fromhex(code), 0x1000)
+    assert access_of(found) == expected
 
 
 @mark.rules("TIM-S1", "MEAS-S2")

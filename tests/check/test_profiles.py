@@ -113,6 +113,13 @@ def test_where_fixed_point_is_not_defined(acc, m):
         layer("tflite-double-rounding", [acc], np.array([m], np.float32))
 
 
+@mark.rules("PROF-C4")
+def test_where_truncation_is_not_defined():
+    assert layer("tte", [2**30], np.array([1.5], np.float32))[0].tolist() == [90]
+    with pytest.raises(ConstraintError, match="PROF-C4"):
+        layer("tte", [-(2**30)], np.array([2.0], np.float32))
+
+
 def test_a_multiplier_that_is_too_small_gives_the_zero_point():
     assert layer("tflite-double-rounding", [2**30], np.array([2.0**-40], np.float32), 7)[0].tolist() == [7]
 

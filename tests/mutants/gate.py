@@ -1,12 +1,13 @@
 """The mutation gate: the suite must tell every mutant of kernels and reference from the original.
 
-``python tests/mutants/gate.py`` (``make mutants``) applies each patch of ``c/*.toml`` and ``python/*.toml`` to a copy,
-puts it under the suite, and prints the score and the survivors.  A mutant is a file, what stands there, what shall
-stand there instead, and what that means; one that no test can tell from the original carries the proof
-(``equivalent``).
+``python tests/mutants/gate.py`` (``make mutants``) applies each patch of ``c/*.toml``, ``python/*.toml`` and
+``m7/*.toml`` to a copy, puts it under the suite, and prints the score and the survivors.  A mutant is a file, what
+stands there, what shall stand there instead, and what that means; one that no test can tell from the original carries
+the proof (``equivalent``).  A patch that does not fit the file any more, or does not compile, is a fault.
 
-C mutants are compiled one file each, into a library of their own.  A mutant runs in a process forked from this one,
-which has imported everything: a crash or a hang kills the mutant, and nothing else.
+C mutants are compiled one file each, into a library of their own; those of the kernels for a Cortex-M7 into an ELF,
+whose Thumb-2 code the emulator runs.  A mutant runs in a process forked from this one, which has imported everything:
+a crash or a hang kills the mutant, and nothing else.
 """
 
 from __future__ import annotations
@@ -23,24 +24,27 @@ import time
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
+import board_build
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from goldgrad import numerics, paths
+from goldgrad.board.build import build_kernels
+from goldgrad.board.errors import BuildError
 from goldgrad.board.toolchain import host_toolchains
 from goldgrad.check.providers.calls import Abi
 from goldgrad.check.providers.compiled import Compiled
 from goldgrad.check.providers.machine import Host
+from goldgrad.check.providers.opening import open_here
 from goldgrad.conformance.properties import PROPERTIES, verify
 from goldgrad.conformance.providers import CKernels, Provider
-from goldgrad.conformance.search import strategy
+from goldgrad.conformance.search import apart
 from goldgrad.kernels import KERNELS
 from goldgrad.ops import FUNCTIONS
 
@@ -71,11 +75,15 @@ class Mutant:
     @property
     def source(self) -> Path:
         """What is patched."""
+        if self.kind == "m7":
+            return board_build.path_of(self.file)
         return (PORTABLE if self.kind == "c" else PACKAGE) / self.file
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """The functions that are put under the suite."""
+        """The functions that are put under the suite: those that the file can affect, unless the mutant names some."""
+        if self.kind == "m7":
+            return self.functions or board_build.functions_in(self.file)
         stem = Path(self.file).stem
         return self.functions or tuple(name for name in FUNCTIONS if name.partition(".")[0] == stem)
 
@@ -84,12 +92,12 @@ class Mutant:
         text = self.source.read_text(encoding="utf-8")
         for before, after in self.changes:
             if text.count(before) != 1:
-                raise ValueError(f"{self.file}: {self.what!r}: {before[:50]!r} is there {text.count(before)} times")
+                raise ValueError(f"{before[:60]!r} is there {text.count(before)} times")
             text = text.replace(before, after)
         return text
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.what}"
+        return f"{self.kind}/{self.file}: {self.what}"
 
 
 def mutants() -> list[Mutant]:
@@ -106,7 +114,7 @@ def mutants() -> list[Mutant]:
                     table.get("file") or document["file"],
                     table["what"],
                     changes,
-                    tuple(table.get("functions", ())),
+                    tuple(table.get("functions") or document.get("functions", ())),
                     tuple(table.get("tests", "").split()),
                     table.get("contradiction"),
                     table.get("equivalent", ""),
@@ -119,8 +127,10 @@ def mutants() -> list[Mutant]:
 
 
 def build(mutant: Mutant, folder: Path) -> Path:
-    """A library of the operators that the mutant touches."""
+    """A library of the operators that the mutant touches, or an ELF of all kernels for a Cortex-M7."""
     folder.mkdir()
+    if mutant.kind == "m7":
+        return board_build.build(mutant.file, mutant.patched(), folder)
     toolchain = next(toolchain for toolchain in host_toolchains() if not toolchain.missing)
     names = {f"{function.partition('.')[0]}.c" for function in mutant.operators}
     if "softmax_cross_entropy.c" in names:
@@ -132,8 +142,15 @@ def build(mutant: Mutant, folder: Path) -> Path:
     flags = ("-shared", "-fPIC", "-O1", "-fno-sanitize=undefined", "-w", f"-I{PORTABLE}")
     run = toolchain.run(*flags, *(folder / name for name in sorted(names)), "-o", target, "-lm")
     if run.returncode:
-        raise ValueError(f"{mutant} does not compile: {run.stderr[:300]}")
+        raise ValueError(f"it does not compile: {run.stderr[:300]}")
     return target
+
+
+def open_mutant(built: Path) -> Provider:
+    """The provider that runs what was built."""
+    if built.suffix == ".elf":
+        return open_here(f"elf:{built}@unicorn")
+    return Compiled("mutant", Host(built), Abi())
 
 
 def functions_differ(library: Path) -> str | None:
@@ -161,7 +178,7 @@ def under_suite(provider: Provider, functions: Sequence[str], examples: int) -> 
 
 
 def _breaks(name: str, function: str, provider: Provider, examples: int) -> bool:
-    @settings(
+    profile = settings(
         max_examples=examples,
         derandomize=True,
         database=None,
@@ -171,12 +188,8 @@ def _breaks(name: str, function: str, provider: Provider, examples: int) -> bool
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    @given(strategy(name, function))
-    def holds(case: object) -> None:
-        verify(name, case, provider)  # type: ignore[arg-type]
-
     try:
-        holds()
+        apart(lambda case: verify(name, case, provider), name, function, profile)
     except Exception:
         return True
     return False
@@ -224,7 +237,7 @@ class Trial:
     until: float
 
 
-def start(mutant: Mutant, library: Path | None, examples: int) -> Trial:
+def start(mutant: Mutant, built: Path | None, examples: int) -> Trial:
     """Fork; the child says what killed the mutant."""
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -236,9 +249,9 @@ def start(mutant: Mutant, library: Path | None, examples: int) -> Trial:
     try:
         os.close(reading)
         warnings.simplefilter("ignore")
-        if library is not None:
-            said = functions_differ(library) if mutant.file == "numerics.c" else None
-            said = said or under_suite(Compiled("mutant", Host(library), Abi()), mutant.operators, examples)
+        if built is not None:
+            said = functions_differ(built) if mutant.file == "numerics.c" else None
+            said = said or under_suite(open_mutant(built), mutant.operators, examples)
         else:
             patch(mutant)
             if mutant.tests:
@@ -273,30 +286,53 @@ def finish(trial: Trial, is_late: bool) -> str | None:
 
 
 Verdict = tuple[Mutant, str | None]
+FAULT = "fault: "
+"""How what is said of a mutant begins that could not be made."""
+
+
+def prepared(mutant: Mutant, folder: Path) -> Path | str | None:
+    """What a mutant is compiled to, if it is, or why it cannot be made."""
+    try:
+        if mutant.kind == "python":
+            compile(mutant.patched(), mutant.file, "exec")
+            return None
+        if not mutant.operators:
+            return f"{FAULT}no function that it affects is known; name some"
+        return build(mutant, folder)
+    except (ValueError, BuildError, SyntaxError) as error:
+        return f"{FAULT}{error}"
 
 
 def run(
     chosen: Sequence[Mutant], examples: int, jobs: int, told: Callable[[Verdict], None] = lambda v: None
 ) -> list[Verdict]:
-    """Try the mutants; each with what killed it."""
+    """Try the mutants; each with what killed it, or with a fault.  One is built while others are tried."""
     verdicts: list[Verdict] = []
-    with tempfile.TemporaryDirectory(prefix="goldgrad-mutants-") as folder:
-        in_c = [mutant for mutant in chosen if mutant.kind == "c"]
-        with ThreadPoolExecutor(jobs) as pool:
-            made = pool.map(build, in_c, (Path(folder) / str(i) for i in range(len(in_c))))
-            libraries = dict(zip(map(id, in_c), made, strict=True))
-        waiting = [(mutant, libraries.get(id(mutant))) for mutant in chosen]
+
+    def tell(mutant: Mutant, said: str | None) -> None:
+        verdicts.append((mutant, said))
+        told(verdicts[-1])
+
+    with tempfile.TemporaryDirectory(prefix="goldgrad-mutants-") as name:
+        folder = Path(name)
+        if any(mutant.kind == "m7" for mutant in chosen):
+            build_kernels("m7", folder / "original.elf")  # what mutants share is compiled once
+        waiting = [*enumerate(chosen)]
         going: list[Trial] = []
         while waiting or going:
             while waiting and len(going) < jobs:
-                going.append(start(*waiting.pop(0), examples))
+                number, mutant = waiting.pop(0)
+                built = prepared(mutant, folder / str(number))
+                if isinstance(built, str):
+                    tell(mutant, built)
+                else:
+                    going.append(start(mutant, built, examples))
             ready, _, _ = select.select([trial.pipe for trial in going], [], [], 1.0)
             for trial in list(going):
                 is_late = time.monotonic() > trial.until
                 if trial.pipe in ready or is_late:
                     going.remove(trial)
-                    verdicts.append((trial.mutant, finish(trial, is_late)))
-                    told(verdicts[-1])
+                    tell(trial.mutant, finish(trial, is_late))
     return verdicts
 
 
@@ -306,51 +342,66 @@ def survivors(verdicts: Sequence[Verdict]) -> Iterator[Mutant]:
 
 
 def sample(of: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
-    """Some, a few of each file and every contradiction once, the same ones for a seed."""
+    """Some, every contradiction once and a few of each file, a quarter of them for a Cortex-M7; the same for a seed."""
     generator = random.Random(seed)
     shuffled = generator.sample(list(of), len(of))
     first: dict[object, Mutant] = {}
     for mutant in shuffled:
-        first.setdefault(mutant.contradiction or mutant.file, mutant)
-    rest = [mutant for mutant in shuffled if mutant not in first.values()]
-    return [*first.values(), *rest][:count]
+        first.setdefault(mutant.contradiction or (mutant.kind, mutant.file), mutant)
+    order = [*first.values(), *(mutant for mutant in shuffled if mutant not in first.values())]
+    on_board = [mutant for mutant in order if mutant.kind == "m7"][: count // 4]
+    others = [mutant for mutant in order if mutant.kind != "m7"][: count - len(on_board)]
+    return [*others, *on_board]
 
 
 def main() -> int:
     """0 if every mutant is dead or proven equivalent."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", choices=("c", "python", "m7"), help="try those of one folder alone")
     parser.add_argument("--sample", type=int, help="try so many, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="try those whose file or description has this in it")
+    parser.add_argument("--survivors", type=Path, help="try those that survived, or were faults, in this --json")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--examples", type=int, default=EXAMPLES)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    chosen = [mutant for mutant in mutants() if arguments.only in str(mutant)]
+    chosen = [m for m in mutants() if arguments.only in str(m) and arguments.set in (None, m.kind)]
+    if arguments.survivors:
+        before = json.loads(arguments.survivors.read_text())
+        left = {name for name, said in before if said is None or said.startswith(FAULT)}
+        chosen = [mutant for mutant in chosen if str(mutant) in left]
     if arguments.sample:
         chosen = sample(chosen, arguments.sample, arguments.seed)
     begun = time.monotonic()
 
+    known: list[list[str | None]] = []
+
     def told(verdict: Verdict) -> None:
         mutant, said = verdict
+        known.append([str(mutant), said])
+        if arguments.json:
+            arguments.json.write_text(json.dumps(known, indent=1))
         if said is None:
             print(f"{'equivalent' if mutant.equivalent else 'SURVIVES  '}  {mutant}", flush=True)
+        elif said.startswith(FAULT):
+            print(f"FAULT       {mutant}: {said.removeprefix(FAULT)}", flush=True)
 
     verdicts = run(chosen, arguments.examples, arguments.jobs, told)
     left = [*survivors(verdicts)]
-    dead = [mutant for mutant, said in verdicts if said is not None]
+    faults = [mutant for mutant, said in verdicts if said is not None and said.startswith(FAULT)]
+    dead = [mutant for mutant, said in verdicts if said is not None and mutant not in faults]
     proven = [mutant for mutant, said in verdicts if said is None and mutant.equivalent]
     wrongly = [mutant for mutant in dead if mutant.equivalent]
     for mutant in wrongly:
         print(f"not equivalent after all: {mutant}")
     covered = sorted({mutant.contradiction for mutant in dead if mutant.contradiction})
     print(
-        f"{len(dead)} of {len(verdicts)} mutants killed, {len(proven)} proven equivalent, {len(left)} survive "
-        f"({time.monotonic() - begun:.0f} s); contradictions covered: {', '.join(map(str, covered))}"
+        f"{len(dead)} of {len(verdicts)} mutants killed, {len(proven)} proven equivalent, {len(left)} survive, "
+        f"{len(faults)} faults ({time.monotonic() - begun:.0f} s); "
+        f"contradictions covered: {', '.join(map(str, covered))}"
     )
-    if arguments.json:
-        arguments.json.write_text(json.dumps([[str(mutant), said] for mutant, said in verdicts], indent=1))
-    return 1 if left or wrongly else 0
+    return 1 if left or wrongly or faults else 0
 
 
 if __name__ == "__main__":

@@ -52,6 +52,11 @@ CITED = {
         "alias": mark.rules("BIAS-A1"),
         "adjoint": mark.rules("BIAS-S1"),
     },
+    "bias_step.update": {
+        "bits": mark.rules("STEP-S1", "MASK-S3"),
+        "frame": mark.rules("STEP-F1"),
+        "alias": mark.rules("STEP-A1", "STEP-A2"),
+    },
     "conv2d.forward": {
         "bits": mark.rules("CONV-S1", "CONV-S2", "CONV-S3", "CONV-C6", "WIN-S1", "WIN-S2", "WIN-S3", "CONV-S7"),
         "frame": mark.rules("CONV-F1", "CONV-A1", "MASK-S2"),

@@ -107,7 +107,7 @@ def test_state_of_an_optimizer_counts():
 @mark.rules("MEM-S2", "MEM-S4")
 def test_scratch_counts_at_its_node():
     of = session()
-    graph = plan(of.graph).graph
+    graph = plan(of.graph, ["fuse-bias"]).graph
     block = next(node for node in graph.nodes if node.function == "composite.whole" and len(node.body) == 3)
     (time,) = (i for i, node in enumerate(graph.nodes) if node is block)
     bias = next(x for x, r in graph.updates.items() if r in block.results)
@@ -210,7 +210,7 @@ def test_who_may_share_is_legal_counted_and_no_larger():
             assert x in asked.reads
             assert graph[r].nbytes <= graph[x].nbytes
     functions = {node.function for node, asked in zip(graph.nodes, demands(graph), strict=True) if asked.may}
-    assert functions > {"composite.rows", "composite.channels", "composite.whole"}
+    assert functions > {"composite.rows", "composite.channels", "bias_step.update"}
     assert all(d.may == frozenset() and d.must for d in demands(graph, in_place=False) if d.must)
 
 
@@ -469,16 +469,19 @@ def test_next_value_that_lies_elsewhere():
 
 @mark.rules("MEM-S7", "MEM-C1")
 def test_names_of_what_can_be_left_out():
-    with pytest.raises(GoldgradError, match=r"no pass 'fusion' to leave out; use stream-forward, .*, in-place"):
+    with pytest.raises(GoldgradError, match=r"no pass 'fusion' to leave out; use fuse-bias, .*, in-place"):
         plan(session().graph, ["fusion"])
     graph = session(FULL).graph
-    kinds = {"stream-forward": "rows", "stream-backward": "channels", "fuse": "whole"}
     for name in CHOICES:
         alone, others = plan(graph, {*CHOICES} - {name}), plan(graph, [name])
         assert (alone.passes, others.passes) == ((name,), tuple(n for n in CHOICES if n != name))
         for made in (alone, others):
             found = {node.function for node in streams.composites(made.graph)}
-            assert all((f"composite.{kinds[n]}" in found) == (n in made.passes) for n in ("stream-forward", "fuse"))
+            fused = "fuse" in made.passes and "fuse-bias" not in made.passes  # whose bias_step is no composite
+            assert [f"composite.{kind}" in found for kind in ("rows", "whole")] == [
+                "stream-forward" in made.passes,
+                fused,
+            ]
             in_place = set(made.profile.shares.items()) - {(new, old) for old, new in graph.updates.items()}
             assert bool(in_place) == ("in-place" in made.passes)
         assert others.live_peak_bytes >= plan(graph).live_peak_bytes

@@ -209,7 +209,7 @@ def test_passes_can_be_left_out_and_asked_for(monkeypatch, capsys, tmp_path):
     assert code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.png"]
     document = json.loads((tmp_path / "a.json").read_text())
-    assert document["passes"] == ["stream-forward", "stream-backward", "stream-image", "group", "in-place"]
+    assert document["passes"] == ["fuse-bias", "stream-forward", "stream-backward", "stream-image", "group", "in-place"]
     assert "image" not in {tensor["name"] for tensor in document["tensors"]}
 
 
@@ -222,7 +222,7 @@ BAD_TOML = '[weights]\n"block9.expand" = 0.5\n'
         (["no", "--scheme", "full"], "there is no model 'no'; use one of digits, "),
         (["digits", "--scheme", "49kb"], "digits has no scheme '49kb'; use full, "),
         (["digits", "--scheme", "bad.toml"], "block9.expand"),
-        (["digits", "--scheme", "head", "--without", "x"], "there is no pass 'x' to leave out; use stream-forward, "),
+        (["digits", "--scheme", "head", "--without", "x"], "there is no pass 'x' to leave out; use fuse-bias, "),
         (["digits", "--scheme", "head", "--without", "recompute"], "there is no pass 'recompute' to leave out"),
         (["digits", "--scheme", "head", "--also", "fuse"], "'fuse' to make besides; use recompute, stream-image"),
         (["digits", "--scheme", "head", "--weights", "a.npz"], "digits takes no weights file; leave --weights out"),

@@ -36,12 +36,18 @@ static void gather(const gg_plan_t *t, const int8_t *x, int32_t oh, int32_t ow, 
     const gg_window_t *const s = &t->p->window;
     const gg_taps_t rows = gg_row_taps(s, oh);
     const gg_taps_t columns = gg_column_taps(s, ow);
+    const int32_t in_c = t->p->in_c;
     gg_m7_fill(patch, t->p->x_zero, t->windows ? 3 * row_bytes : t->at.depth);
     for (int32_t kh = rows.first; kh < rows.end; ++kh) {
-        const int8_t *const row = x + (rows.origin + kh * s->dilation_h) * s->in_w * t->p->in_c;
-        for (int32_t kw = columns.first; kw < columns.end; ++kw) {
-            const int32_t iw = columns.origin + kw * s->dilation_w;
-            gg_m7_copy(patch + kh * row_bytes + kw * t->p->in_c, row + iw * t->p->in_c, t->p->in_c);
+        const int8_t *const row = x + (rows.origin + kh * s->dilation_h) * s->in_w * in_c;
+        int8_t *const to = patch + kh * row_bytes;
+        if (s->dilation_w == 1) {
+            const int8_t *const from = row + (columns.origin + columns.first) * in_c;
+            gg_m7_copy(to + columns.first * in_c, from, (columns.end - columns.first) * in_c);
+        } else {
+            for (int32_t kw = columns.first; kw < columns.end; ++kw) {
+                gg_m7_copy(to + kw * in_c, row + (columns.origin + kw * s->dilation_w) * in_c, in_c);
+            }
         }
     }
 }
@@ -244,7 +250,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
     };
     gg_m7_dot_t dot;
     dot.w = t.rows;
-    dot.w_end = t.rows + 4 * at.depth;
+    *(uint32_t *)(void *)(t.rows + 4 * at.depth) = GG_M7_DOT_END;
     dot.x_two = t.pixels + 4 * at.depth;
     dot.y_step = p->out_c;
     dot.magic = gg_m7_magic(p->y_zero);

@@ -27,8 +27,8 @@ static inline gg_m7_conv2d_layout_t gg_m7_conv2d_layout(const gg_conv2d_t *p) {
     const int32_t same = s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1;
     const int32_t inside = s->pad_top == 0 && s->pad_left == 0 && s->out_h == s->in_h && s->out_w == s->in_w;
     gg_m7_conv2d_layout_t at = {.taps = taps, .depth = depth, .stripe = stripe};
-    at.pixels = 8 * depth + 8; /* the loads of the next step go past the end */
-    at.sums = at.pixels + 2 * depth * stripe + 8;
+    at.pixels = 8 * depth + 8; /* and a word that tells where rows end */
+    at.sums = at.pixels + 2 * depth * stripe + 8; /* the loads of the next step go past the end */
     at.bytes = at.sums + 16 * stripe;
     if (same == 0 || inside == 0 || taps < depth) {
         at.narrow = at.bytes;

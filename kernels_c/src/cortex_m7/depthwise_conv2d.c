@@ -18,7 +18,7 @@
 typedef struct {
     void (*wide)(const gg_m7_depthwise_t *);
     void (*narrow)(const gg_m7_depthwise_t *);
-    void (*weights)(const int8_t *, int32_t, int16_t *);
+    void (*weights)(const int8_t *, int32_t, int16_t *, int32_t);
 } gg_shape_t;
 
 static const gg_shape_t shapes[3][2] = {
@@ -59,29 +59,35 @@ static void clear(void *words, int32_t bytes) {
     }
 }
 
-/* WIN-S2: zeros where planes are padding, once for all channels. */
+/* WIN-S2: zeros where planes are padding and gg_m7_planes writes nothing, once for all groups. */
 static void pad(const gg_stripe_t *t) {
     const gg_window_t *const s = &t->p->window;
-    const int32_t left = (s->pad_left + 1) / 2 * 16;
-    const int32_t right = (s->pad_left + s->in_w) / 2 * 16;
-    for (int32_t i = 0; i < t->at.rows; ++i) {
-        uint8_t *const row = t->scratch + i * t->at.row_bytes;
-        if (t->top + i < t->met || t->top + i >= t->end) {
-            clear(row, t->at.row_bytes);
-        } else {
-            clear(row, left);
-            clear(row + right, t->at.row_bytes - right);
+    const int32_t row_bytes = t->at.row_bytes;
+    const int32_t left = s->pad_left / 2 * 16;
+    const int32_t right = (s->pad_left + s->in_w + 1) / 2 * 16;
+    const int32_t above = t->met - t->top;
+    const int32_t below = t->top + t->at.rows - t->end;
+    uint8_t *planes = t->scratch;
+    for (int32_t group = 0; group < t->at.groups; ++group, planes += t->at.planes) {
+        clear(planes, above * row_bytes);
+        clear(planes + t->at.planes - below * row_bytes, below * row_bytes);
+        for (int32_t i = above; (left > 0 || right < row_bytes) && i < t->at.rows - below; ++i) {
+            clear(planes + i * row_bytes, left);
+            clear(planes + i * row_bytes + right, row_bytes - right);
         }
     }
 }
 
-/* Planes of a stripe, but for whose they are. */
-static gg_m7_planes_t planes_of(const gg_stripe_t *t) {
+/* Planes of a stripe, of groups of the channels at x. */
+static void fill(const gg_stripe_t *t, const int8_t *x, int32_t groups) {
     const gg_window_t *const s = &t->p->window;
     const int32_t leads = s->pad_left % 2;
     const int32_t pairs = (s->in_w - leads) / 2;
-    return (gg_m7_planes_t){
+    uint8_t *const row = t->scratch + (t->met - t->top) * t->at.row_bytes;
+    gg_m7_planes_t planes = {
+        .x = x + t->met * s->in_w * t->p->channels,
         .step = t->p->channels,
+        .to = (int16_t *)(void *)(row + s->pad_left / 2 * 16),
         .less = ((uint32_t)-t->p->x_zero & 0xFFFFU) * 0x10001U,
         .pad = ((uint32_t)t->p->x_zero & 0xFFU) * 0x01010101U,
         .leads = leads,
@@ -89,7 +95,11 @@ static gg_m7_planes_t planes_of(const gg_stripe_t *t) {
         .doubles = pairs / 2,
         .trails = (s->in_w - leads) % 2,
         .gap = t->at.row_bytes - (leads + (s->in_w - leads + 1) / 2) * 16,
+        .rows = t->end - t->met,
+        .behind = t->at.planes - (t->end - t->met) * t->at.row_bytes,
+        .groups = groups,
     };
+    gg_m7_planes(&planes);
 }
 
 /* DW-S7: the taps of four channels side by side, those that train in their places. */
@@ -160,42 +170,49 @@ static void finish(const gg_stripe_t *t, const int16_t *codes, int32_t pixel, in
     }
 }
 
-/* Pairs of pixels of four channels, from codes to outputs and masks. */
-static void merge_pairs(const gg_stripe_t *t, const int16_t *codes, int32_t pairs, int32_t first, int8_t *y,
-                        uint8_t *mask) {
+/* Pairs of pixels of groups of channels, from codes to outputs and masks. */
+static void merge_pairs(const gg_stripe_t *t, const int16_t *codes, int32_t pairs, int32_t groups, int32_t first,
+                        int8_t *y, uint8_t *mask) {
     const bool odd = t->p->y_zero % 2 != 0;
-    const gg_m7_merge_t merge = {codes, t->channel, y + first, t->p->channels, pairs};
-    if (mask != NULL) {
-        const uint32_t bits = first % 8 == 0 ? 0x02010201U : 0x20102010U;
-        const gg_m7_mark_t mark = {codes, t->channel, mask + first / 8, gg_mask_bytes(t->p->channels), pairs, bits};
+    const gg_m7_merge_t merge = {codes, t->channel, y + first, t->p->channels, pairs, groups};
+    gg_m7_mark_t mark = {codes, t->channel, mask, gg_mask_bytes(t->p->channels), pairs, 0};
+    for (int32_t i = 0; mask != NULL && i < groups; ++i) {
+        const int32_t c = first + 4 * i;
+        mark.mask = mask + c / 8;
+        mark.bits = c % 8 == 0 ? 0x02010201U : 0x20102010U;
         (odd ? gg_m7_mark_odd : gg_m7_mark)(&mark);
+        mark.codes += 2 * t->channel;
     }
     (odd ? gg_m7_merge_odd : gg_m7_merge)(&merge);
 }
 
 /*
- * Four channels' codes of a stripe become outputs, at once where rows of blocks are rows of outputs.  Where skipped of
- * the channels were there before, their masks come one by one.
+ * Codes of a stripe become outputs, at once where rows of blocks are rows of outputs.  Where skipped of the channels were
+ * there before, their masks come one by one.
  */
-static void merge(const gg_stripe_t *t, const int16_t *codes, int32_t first, int32_t skipped, int8_t *y,
+static void merge(const gg_stripe_t *t, const int16_t *codes, int32_t groups, int32_t first, int32_t skipped, int8_t *y,
                   uint8_t *mask) {
     const gg_depthwise_conv2d_t *const p = t->p;
     const int32_t out_w = p->window.out_w;
     const int32_t length = t->at.narrow != 0 ? 4 : 8 * t->at.blocks;
     const bool by_pairs = mask == NULL || skipped == 0;
-    if (by_pairs && length == out_w) {
-        merge_pairs(t, codes, t->rows * out_w / 2, first, y, mask);
+    if (by_pairs && length == out_w && t->rows * out_w * 2 == t->channel) {
+        merge_pairs(t, codes, t->rows * out_w / 2, groups, first, y, mask);
         return;
     }
-    for (int32_t i = 0; i < t->rows; ++i) {
-        const int32_t pairs = by_pairs ? out_w / 2 : 0;
-        if (pairs > 0) {
-            merge_pairs(t, codes, pairs, first, y, mask);
+    for (int32_t group = 0; group < groups; ++group) {
+        const int16_t *row = codes + group * 2 * t->channel;
+        const int32_t c = first + 4 * group;
+        for (int32_t i = 0; i < t->rows; ++i) {
+            int8_t *const row_y = y + i * out_w * p->channels;
+            uint8_t *const row_mask = mask != NULL ? mask + i * out_w * gg_mask_bytes(p->channels) : NULL;
+            const int32_t pairs = by_pairs ? out_w / 2 : 0;
+            if (pairs > 0) {
+                merge_pairs(t, row, pairs, 1, c, row_y, row_mask);
+            }
+            finish(t, row, 2 * pairs, c, skipped, row_y, row_mask);
+            row += length;
         }
-        finish(t, codes, 2 * pairs, first, skipped, y, mask);
-        codes += length;
-        y += out_w * p->channels;
-        mask = mask != NULL ? mask + out_w * gg_mask_bytes(p->channels) : NULL;
     }
 }
 
@@ -232,40 +249,38 @@ void gg_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const int8_t *x
         gg_m7_fill(mask, 0, s->out_h * s->out_w * gg_mask_bytes(p->channels));
     }
     int16_t *const codes = (int16_t *)(void *)(t.scratch + t.at.codes);
-    int16_t *const pairs = (int16_t *)(void *)(t.scratch + t.at.weights);
+    int16_t *const taps = (int16_t *)(void *)(t.scratch + t.at.weights);
     gg_m7_depthwise_t four = {
         .x = scratch,
         .row_bytes = t.at.row_bytes,
-        .w = pairs,
+        .w = taps,
         .w_bytes = 4 * t.at.words * s->kernel_h,
         .codes = codes - 16,
         .magic = gg_m7_magic(p->y_zero),
         .next = t.scratch + t.at.next,
+        .planes = t.at.planes,
     };
     for (t.first_row = 0; t.first_row < s->out_h; t.first_row += t.at.stripe) {
         begin(&t);
-        gg_m7_planes_t planes = planes_of(&t);
-        const int8_t *const from = x + t.met * s->in_w * p->channels;
-        uint8_t *const to = t.scratch + (t.met - t.top) * t.at.row_bytes + s->pad_left / 2 * 16;
-        int8_t *const rows_y = y + t.first_row * s->out_w * p->channels;
-        uint8_t *const rows_mask = mask != NULL ? mask + t.first_row * s->out_w * gg_mask_bytes(p->channels) : NULL;
-        for (int32_t c = 0; c < p->channels; c += 4) {
-            const int32_t first = c + 4 <= p->channels ? c : p->channels - 4;
-            planes.x = from + first;
-            planes.to = (int16_t *)(void *)to;
-            planes.rows = t.end - t.met;
-            gg_m7_planes(&planes);
-            const int8_t *taps = w + first;
-            int32_t step = p->channels;
-            if (kept > 0) {
-                taps = gathered(&t, w, trained, selected, kept, first);
-                step = 4;
+        int32_t groups = t.at.groups;
+        for (int32_t c = 0; c < p->channels; c += 4 * groups) {
+            const int32_t left = (p->channels - c) / 4;
+            groups = left == 0 ? 1 : left < groups ? left : groups;
+            const int32_t first = left == 0 ? p->channels - 4 : c;
+            fill(&t, x + first, groups);
+            if (kept == 0) {
+                shape->weights(w + first, p->channels, taps, groups);
             }
-            shape->weights(taps, step, pairs);
-            __builtin_memcpy(four.bias, b + first, sizeof four.bias);
-            __builtin_memcpy(four.m, m + first, sizeof four.m);
+            for (int32_t i = 0; kept > 0 && i < groups; ++i) {
+                const int8_t *const four_taps = gathered(&t, w, trained, selected, kept, first + 4 * i);
+                shape->weights(four_taps, 4, taps + i * 2 * four.w_bytes, 1);
+            }
+            four.count = 4 * groups;
+            four.b = b + first;
+            four.m = m + first;
             run(&four);
-            merge(&t, codes, first, c - first, rows_y, rows_mask);
+            merge(&t, codes, groups, first, c - first, y + t.first_row * s->out_w * p->channels,
+                  mask != NULL ? mask + t.first_row * s->out_w * gg_mask_bytes(p->channels) : NULL);
         }
     }
 }

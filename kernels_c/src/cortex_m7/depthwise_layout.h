@@ -6,16 +6,19 @@
 
 #include "goldgrad/depthwise_conv2d.h"
 
-#define GG_M7_PLANE_BYTES 8192 /* of planes: more only where one row of outputs takes more */
+#define GG_M7_PLANE_BYTES 8192   /* of planes: more only where one row of outputs takes more */
+#define GG_M7_GROUPS_BYTES 10240 /* of all that groups of channels need: more only where one takes more */
 
 /* Sizes in elements, offsets in bytes; planes lie at 0. */
 typedef struct {
-    int32_t usable;       /* 0: not by this kernel */
-    int32_t narrow;       /* blocks are of two rows of four outputs, and not of eight in a row */
-    int32_t blocks;       /* in a row of blocks */
-    int32_t row_bytes;    /* of a plane row of four channels */
-    int32_t stripe, rows; /* rows of outputs from one set of planes, and rows of these */
-    int32_t words;        /* a row of the weight */
+    int32_t usable;        /* 0: not by this kernel */
+    int32_t narrow;        /* blocks are of two rows of four outputs, and not of eight in a row */
+    int32_t blocks;        /* in a row of blocks */
+    int32_t row_bytes;     /* of a plane row of four channels */
+    int32_t stripe, rows;  /* rows of outputs from one set of planes, and rows of these */
+    int32_t words;         /* a row of the weight */
+    int32_t groups;        /* of four channels at once */
+    int32_t planes, count; /* of a group: bytes of its planes, and blocks of a channel */
     int32_t weights, next, codes, taps;
     int32_t bytes;
 } gg_m7_depthwise_layout_t;
@@ -42,11 +45,16 @@ static inline gg_m7_depthwise_layout_t gg_m7_depthwise_layout(const gg_depthwise
     at.stripe = (s->out_h < most ? s->out_h + high - 1 : most) / high * high;
     at.rows = (at.stripe - 1) * s->stride_h + k;
     at.words = s->stride_w == 1 ? k - 1 : (k + 1) / 2;
-    const int32_t count = at.blocks * at.stripe / high;
-    at.weights = at.rows * at.row_bytes;
-    at.next = at.weights + 16 * at.words * k;
-    at.codes = at.next + (k == 3 ? 4 * count : 12 * (count + 1)) + 32; /* two blocks are stored before it */
-    at.taps = at.codes + 64 * count;
+    at.count = at.blocks * at.stripe / high;
+    at.planes = at.rows * at.row_bytes;
+    const int32_t group = at.planes + 16 * at.words * k + 64 * at.count;
+    const int32_t groups = p->channels / 4;
+    at.groups = group > GG_M7_GROUPS_BYTES ? 1 : GG_M7_GROUPS_BYTES / group;
+    at.groups = at.groups < groups ? at.groups : groups;
+    at.weights = at.groups * at.planes;
+    at.next = at.weights + at.groups * 16 * at.words * k;
+    at.codes = at.next + (k == 3 ? 4 * at.count : 12 * (at.count + 1)) + 32; /* two blocks are stored before it */
+    at.taps = at.codes + at.groups * 64 * at.count;
     at.bytes = at.taps + (4 * k * k + 7) / 8 * 8;
     return at;
 }

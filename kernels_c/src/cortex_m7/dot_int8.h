@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define GG_M7_DOT_END 0x80008000U /* no two weights are this */
+
 /*
  * Four outputs for pairs of pixels.  Channels are filled up with zeros to a multiple of 8.
  *
  *   bias, m   of the four outputs
- *   w         words of the four outputs in turn;  w_end  past the last
+ *   w         words of the four outputs in turn, and GG_M7_DOT_END
  *   x         words of two pixels in turn, pair after pair; x_two past the second pair, x_end past the last.  The 8
  *             bytes there are read, and mean nothing.  Two pairs or more; _raw: one or more, and no x_two
  *   y         int8, of the first pixel's first output, a word a pixel; y_step bytes lie between pixels.  _raw: int32 [8]
@@ -23,7 +25,7 @@
 typedef struct {
     int32_t bias[4];
     float m[4];
-    const int16_t *w, *w_end, *x, *x_two, *x_end;
+    const int16_t *w, *x, *x_two, *x_end;
     int8_t *y;
     int32_t y_step;
     float magic;
@@ -33,7 +35,7 @@ typedef struct {
 } gg_m7_dot_t;
 
 #if __SIZEOF_POINTER__ == 4
-_Static_assert(offsetof(gg_m7_dot_t, w) == 32 && offsetof(gg_m7_dot_t, bits) == 72, "dot_int8.py knows where they are");
+_Static_assert(offsetof(gg_m7_dot_t, w) == 32 && offsetof(gg_m7_dot_t, bits) == 68, "dot_int8.py knows where they are");
 #endif
 
 void gg_m7_dot(const gg_m7_dot_t *p);

@@ -19,8 +19,11 @@ from ..rules import rule
 from .aapcs import Value, Word
 from .elf import Elf
 from .errors import Trap
-from .machine import Placement, UnicornMachine
+from .machine import BUFFERS, Placement, UnicornMachine
+from .memory_map import FLASH, FLASH_AXI, SRAM
+from .program import FIRMWARE
 from .timing.edges import Trace
+from .timing.memory import Place
 
 TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
 BUDGET = 1_000_000_000
@@ -117,20 +120,45 @@ def measure_function(elf: Elf, name: str, arguments: list[Argument], budget: int
 
 @rule("MEAS-S7")
 def trace_function(
-    elf: Elf, name: str, arguments: list[Argument], budget: int = BUDGET, native: bool = True
+    elf: Elf, name: str, arguments: list[Argument], budget: int = BUDGET, native: bool = True, memory: bool = False
 ) -> TracedCall:
-    """Call a function once, and count edges for the timing model; ``native`` False counts in Python."""
+    """Call a function once, and count edges for the timing model.
+
+    ``native`` False counts in Python.  ``memory`` calls it once more, on a machine of its own, and counts what memory
+    does to it: arrays in SRAM1, the stack in DTCM, all else where the ELF has it, and caches that are empty at first.
+    """
     machine = UnicornMachine(elf, watched=True, native=native)
     arrays = {i: a.array.tobytes() for i, a in enumerate(arguments) if a.array is not None}
-    placement = Placement(machine.buffers)  # at addresses that are the same each time: code may depend on them
-    places = {i: placement.reserve(max(len(data), 1)) for i, data in arrays.items()}
-    words: list[Word] = [places[i] if i in places else Value(a.type, a.value or 0) for i, a in enumerate(arguments)]
-    for i, data in arrays.items():
-        machine.write(places[i], data)
+    words, places = _laid(machine, arguments, arrays)
     try:
         counted = machine.count(name, words, budget)
     except Trap as trap:
         raise Trap(f"{trap}; check its arguments, and what it needs of startup", trap.region) from None
     buffers = {i: bytes(machine.read(places[i], len(data))) for i, data in arrays.items()}
     cost = FunctionCost(name, counted.instructions, counted.stack, counted.r0, machine.s0, buffers=buffers)
+    if memory:
+        again = UnicornMachine(elf)
+        words, _ = _laid(again, arguments, arrays)
+        watch = again.count_accesses(name, words, counted.trace.blocks(), _place)
+        counted.trace.memory = watch.take(FIRMWARE)
     return TracedCall(cost, counted.trace, machine.code)
+
+
+def _laid(
+    machine: UnicornMachine, arguments: list[Argument], arrays: Mapping[int, bytes]
+) -> tuple[list[Word], dict[int, int]]:
+    """Arrays written to the machine: what the function is given, and where they lie."""
+    placement = Placement(BUFFERS)  # at addresses that are the same each time: code may depend on them
+    places = {i: placement.reserve(max(len(data), 1)) for i, data in arrays.items()}
+    for i, data in arrays.items():
+        machine.write(places[i], data)
+    return [places[i] if i in places else Value(a.type, a.value or 0) for i, a in enumerate(arguments)], places
+
+
+def _place(address: int) -> Place:
+    """What an address is to the timing model when a function is called alone (TIM-S7)."""
+    if address in FLASH_AXI:
+        return Place.FLASH
+    if address in FLASH:
+        return Place.FLASH_ITCM
+    return Place.SRAM if address in SRAM or address in BUFFERS else Place.TIGHT

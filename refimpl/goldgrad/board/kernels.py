@@ -26,7 +26,7 @@ from ..rules import rule
 from .aapcs import Word
 from .build import build_kernels
 from .elf import Elf
-from .machine import BUFFERS, Placement, UnicornMachine
+from .machine import BUDGET, BUFFERS, Placement, UnicornMachine
 from .timing.cost import Model
 from .timing.table import load
 from .toolchain import Toolchain, find_toolchain
@@ -76,9 +76,9 @@ class KernelMachine(UnicornMachine):
         self._model = Model(load(), self.code)
         self._entries = {symbol.address: symbol.name for symbol in elf.symbols.values() if symbol.is_function}
 
-    def measure(self, name: str, arguments: Sequence[Word]) -> Cost:
+    def measure(self, name: str, arguments: Sequence[Word], budget: int = BUDGET) -> Cost:
         """Call a function, and count."""
-        counted = self.count(name, arguments)
+        counted = self.count(name, arguments, budget)
         starts = {block.start for block in counted.trace.blocks()}
         entered = tuple(sorted(self._entries[start] for start in starts if start in self._entries))
         estimate = self._model.estimate(counted.trace)

@@ -11,9 +11,9 @@ counts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,21 +25,30 @@ from .emulators import find_emulator
 from .emulators.unicorn import PAGE, watch_call
 from .errors import FirmwareError, Hang, StackOverflow, Trap, WrongImage
 from .memory_map import Bank
-from .timing.edges import Trace
+from .timing.edges import Block, Trace
+from .timing.memory import Place
 
-STACK = Bank("stack", 0x6000_0000, 1 << 16)
-BUFFERS = Bank("operands", 0x6100_0000, 1 << 24)
-RETURN = Bank("return", 0x6200_0000, PAGE)
-"""Where calls return to: nothing of it is executed."""
+if TYPE_CHECKING:
+    from .emulators._accesses import CallAccesses
+
+RETURN = Bank("return", 0x6000_0000, 1 << 16)
+"""Where calls return to."""
+LANDING = RETURN.start + PAGE
+"""The address itself: at 0x60000000 Unicorn 2.1.4 finds an exception."""
+STACK = Bank("stack", 0x6010_0000, 1 << 16)
+BUFFERS = Bank("operands", 0x6080_0000, 1 << 23)
+OURS = Bank("goldgrad's own", RETURN.start, 1 << 24)
+"""All of these: where QEMU's mps2-an500 has memory, and no microcontroller has of its own."""
 CONSTANTS = 1 << 12
 """Bytes of :data:`BUFFERS` that constants get."""
+OPERANDS = Bank(BUFFERS.name, BUFFERS.start + CONSTANTS, BUFFERS.size - CONSTANTS)
 PAINT = 0xA5
 ALIGN = 64
 """An operand's address on the machine is its address here, modulo this."""
 BUDGET = 10_000_000_000
 """Instructions that a call may take unless told."""
-SIGNATURE = tuple(0x6010_0000 + 0x11 * i for i in range(8))
-"""What R4 to R11 hold at entry, and D8 to D15 likewise: a function must give them back (AAPCS32, 6.1.1 and 6.1.2)."""
+KEPT = tuple(0x6010_0000 + 0x11 * i for i in range(8 + 16))
+"""What R4 to R11 and S16 to S31 hold at entry: a function must give it back (AAPCS32, 6.1.1 and 6.1.2)."""
 MODES = 0x07C0_0000
 """Bits of the FPSCR that say how it rounds: all 0, and to be left so (ABI-N1)."""
 
@@ -118,13 +127,16 @@ class Machine(ABC):
     """Functions of an ELF on some emulator; a context manager that ends it."""
 
     name: ClassVar[str]
-    stack: Bank = STACK
-    buffers: Bank = BUFFERS
 
     def __init__(self, elf: Elf) -> None:
         self.elf = elf
-        self._placement = Placement(self._operands)
-        self._constants = self.buffers.start
+        for pages in pages_of(elf):
+            if pages.start < OURS.end and OURS.start < pages.end:
+                raise WrongImage(
+                    f"{elf.path} has memory at {pages.start:#010x}, where goldgrad's own is; link it elsewhere"
+                )
+        self._placement = Placement(OPERANDS)
+        self._constants = BUFFERS.start
 
     @abstractmethod
     def write(self, address: int, data: bytes) -> None:
@@ -152,11 +164,6 @@ class Machine(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def _operands(self) -> Bank:
-        """The part of the buffers that is no constants'."""
-        return Bank(self.buffers.name, self.buffers.start + CONSTANTS, self.buffers.size - CONSTANTS)
-
     def has(self, symbol: str) -> bool:
         """Whether the ELF has a function of this name."""
         found = self.elf.symbols.get(symbol)
@@ -164,7 +171,7 @@ class Machine(ABC):
 
     def place(self, arrays: Sequence[Array]) -> list[int]:
         """Copy the arrays' blocks over, guards included; their addresses, until the next time."""
-        self._placement, self._constants = Placement(self._operands), self.buffers.start
+        self._placement, self._constants = Placement(OPERANDS), BUFFERS.start
         addresses = [self._placement.address(array) for array in arrays]
         start, data = self._placement.image()
         if data:
@@ -174,7 +181,7 @@ class Machine(ABC):
     def constant(self, data: bytes) -> int:
         """The address of a copy of ``data``, until the next :meth:`place`."""
         at = self._constants
-        if at + len(data) > self.buffers.start + CONSTANTS:
+        if at + len(data) > BUFFERS.start + CONSTANTS:
             raise GoldgradError(f"constants take more than {CONSTANTS:,} bytes; give smaller ones")
         self.write(at, data)
         self._constants += -(-len(data) // 8) * 8
@@ -196,14 +203,21 @@ class Machine(ABC):
             raise WrongImage(f"{self.elf.path} has no function {name}; it has {', '.join(some)} ...")
         return found
 
+    def _given_back(self, name: str, top: int, pointer: int, kept: Sequence[int], modes: int) -> None:
+        """Raise if a function did not leave what it must (AAPCS32, ABI-N1); ``kept`` are R4 to R11, S16 to S31."""
+        if pointer != top or tuple(kept) != KEPT:
+            raise Trap(f"{name} returns with another stack pointer, or other values in r4-r11 or s16-s31", name)
+        if modes & MODES:
+            raise Trap(f"{name} returns with the FPU in another mode: FPSCR {modes:#010x}", name)
+
     def _top(self, arguments: Passed) -> int:
         """The stack pointer at entry, below which nothing lies."""
-        return self.stack.end - len(arguments.stack)
+        return STACK.end - len(arguments.stack)
 
     def _fault(self, name: str, what: str, pc: int, address: int | None) -> FirmwareError:
         """The error for a fault of the function."""
-        if address is not None and self.stack.start - self.stack.size <= address < self.stack.start:
-            return StackOverflow(f"{name} takes more than {self.stack.size:,} bytes of stack; call a part of it", name)
+        if address is not None and STACK.start - STACK.size <= address < STACK.start:
+            return StackOverflow(f"{name} takes more than {STACK.size:,} bytes of stack; call a part of it", name)
         where = self.elf.function_at(pc)
         touched = "" if address is None else f", address {address:#010x}"
         return Trap(f"{name}: {what} (PC {pc:#010x}{f' in {where}' if where else ''}{touched})", name)
@@ -238,17 +252,14 @@ class UnicornMachine(Machine):
         for pages in pages_of(elf):
             rights = read_execute | (unicorn_const.UC_PROT_WRITE if pages.writable else 0)
             uc.mem_map(pages.start, pages.end - pages.start, rights)
-        for bank in (self.stack, self.buffers):
+        for bank in (STACK, BUFFERS):
             uc.mem_map(bank.start, bank.size, read_write)
         uc.mem_map(RETURN.start, RETURN.size)
         uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
         self._watch = watch_call(uc, native) if watched else None
         self._invalid: tuple[int, int] | None = None
-        a = arm_const
-        self._kept = [
-            *((a.UC_ARM_REG_R4 + i, word) for i, word in enumerate(SIGNATURE)),
-            *((a.UC_ARM_REG_D8 + i, word << 32 | word) for i, word in enumerate(SIGNATURE)),
-        ]
+        core = [arm_const.UC_ARM_REG_R4 + i for i in range(8)]
+        self._kept = [*core, *(arm_const.UC_ARM_REG_S16 + i for i in range(16))]
         self._load()
 
     def _load(self) -> None:
@@ -283,11 +294,12 @@ class UnicornMachine(Machine):
     def call(self, name: str, arguments: Sequence[Word], seconds: float | None = None) -> int:
         """Call a function; see :meth:`Machine.call`."""
         given = passed(arguments)
-        self._uc.reg_write_batch(self._kept)
-        self._start(name, given, seconds)
-        if seconds is not None and self._uc.reg_read(self._a.UC_ARM_REG_PC) & ~1 != RETURN.start:
+        self._uc.reg_write_batch([*zip(self._kept, KEPT, strict=True)])
+        self._start(name, given, BUDGET, seconds)
+        if self._uc.reg_read(self._a.UC_ARM_REG_PC) & ~1 != LANDING:
             self._load()
-            raise Hang(f"{name}: no end after {seconds:g} s", name)
+            after = f"{BUDGET:,} instructions" if seconds is None else f"{seconds:g} s"
+            raise Hang(f"{name}: no end after {after}", name)
         self._check(name, self._top(given))
         return int(np.uint32(self._uc.reg_read(self._a.UC_ARM_REG_R0)).view(np.int32))
 
@@ -295,18 +307,29 @@ class UnicornMachine(Machine):
         """Call a function, whatever it does to registers, and count (MEAS-S7)."""
         assert self._watch is not None, "make the machine watched"
         given = passed(arguments)
-        self._uc.mem_write(self.stack.start, bytes([PAINT]) * self.stack.size)
-        self._watch.begin(budget)
-        self._start(name, given, None)
+        self._uc.mem_write(STACK.start, bytes([PAINT]) * STACK.size)
+        self._watch.take()  # whatever uncounted calls have left
+        self._watch.trace()
+        self._start(name, given, budget)
         instructions, trace = sum(self._watch.take().values()), self._watch.trace()
         if self._watch.exhausted:
             self._load()
             raise Hang(f"{name}: no end after {budget:,} instructions; give it a larger budget", name)
-        below = bytes(self.read(self.stack.start, self._top(given) - self.stack.start)).lstrip(bytes([PAINT]))
+        below = bytes(self.read(STACK.start, self._top(given) - STACK.start)).lstrip(bytes([PAINT]))
         return Counted(instructions, -(-len(below) // 4) * 4, trace, self._uc.reg_read(self._a.UC_ARM_REG_R0))
 
-    def _start(self, name: str, given: Passed, seconds: float | None) -> None:
-        """Enter a function, and run until it returns or until ``seconds`` are over."""
+    def count_accesses(
+        self, name: str, arguments: Sequence[Word], blocks: Iterable[Block], place: Callable[[int], Place]
+    ) -> CallAccesses:
+        """Call a function of which :meth:`count` elsewhere gave the blocks, and watch what memory does to it."""
+        from .emulators._accesses import CallAccesses  # it takes capstone, which only the timing model does
+
+        watch = CallAccesses(self._uc, blocks, self.code, place)
+        self._start(name, passed(arguments), BUDGET)
+        return watch
+
+    def _start(self, name: str, given: Passed, budget: int, seconds: float | None = None) -> None:
+        """Enter a function, and run until it returns; or until ``seconds``, or the budget if watched, are over."""
         from unicorn import UcError
 
         a, uc, top = self._a, self._uc, self._top(given)
@@ -318,26 +341,23 @@ class UnicornMachine(Machine):
             *((a.UC_ARM_REG_S0 + i, word) for i, word in enumerate(given.floats)),
             (a.UC_ARM_REG_FPSCR, 0),
             (a.UC_ARM_REG_SP, top),
-            (a.UC_ARM_REG_LR, RETURN.start | 1),
+            (a.UC_ARM_REG_LR, LANDING | 1),
         ]
         uc.reg_write_batch(registers)
         self._invalid = None
+        if self._watch:
+            self._watch.begin(budget)
         try:
-            uc.emu_start(entry | 1, RETURN.start, timeout=0 if seconds is None else int(seconds * 1e6))
+            uc.emu_start(entry | 1, LANDING, timeout=0 if seconds is None else int(seconds * 1e6))
         except UcError as error:
             fault = self._trap(name, error)
             self._load()
             raise fault from None
 
     def _check(self, name: str, top: int) -> None:
-        """What a function must give back as it was."""
         a = self._a
-        kept = [register for register, _ in self._kept]
-        *found, pointer, modes = self._uc.reg_read_batch([*kept, a.UC_ARM_REG_SP, a.UC_ARM_REG_FPSCR])
-        if pointer != top or found != [word for _, word in self._kept]:
-            raise Trap(f"{name} returns with another stack pointer, or other values in r4-r11 or s16-s31", name)
-        if modes & MODES:
-            raise Trap(f"{name} returns with the FPU in another mode: FPSCR {modes:#010x}", name)
+        *kept, pointer, modes = self._uc.reg_read_batch([*self._kept, a.UC_ARM_REG_SP, a.UC_ARM_REG_FPSCR])
+        self._given_back(name, top, pointer, kept, modes)
 
     def _trap(self, name: str, error: Any) -> FirmwareError:
         pc, c = self._uc.reg_read(self._a.UC_ARM_REG_PC), self._c

@@ -55,21 +55,21 @@ def _main(environment: Mapping[str, str]) -> int:
 
 
 def grown(report: Mapping[str, Any], baseline: str, tolerance: str) -> list[str]:
-    """Functions whose instructions grew against the baseline, a line each."""
+    """Functions whose instructions grew against the baseline on the same case, a line each."""
     if not baseline:
         return []
     try:
         allowed = 1 + float(tolerance) / 100
         costs = json.loads(Path(baseline).read_text(encoding="utf-8"))["costs"]
-        before = {cost["function"]: int(cost["instructions"]) for cost in costs}
+        before = {(cost["function"], cost["case"]): int(cost["instructions"]) for cost in costs}
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise GoldgradError(
             f"baseline {baseline} cannot be used ({fault}); give report.json of an earlier run"
         ) from None
     return [
-        f"{cost['function']} takes {cost['instructions']:,} instructions, {before[cost['function']]:,} before"
+        f"{cost['function']} takes {cost['instructions']:,} instructions, {was:,} before ({cost['shape']})"
         for cost in report["costs"]
-        if cost["function"] in before and cost["instructions"] > before[cost["function"]] * allowed
+        if (was := before.get((cost["function"], cost["case"]))) and cost["instructions"] > was * allowed
     ]
 
 

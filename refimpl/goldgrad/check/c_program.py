@@ -62,7 +62,7 @@ def literal(element: np.generic) -> str:
 
 
 def main_of(vector: Vector, calls: Calls, headline: str = "") -> str | None:
-    """A ``main()`` for one case: exit code 1, and the first difference on standard output, if it fails."""
+    """A short ``main()`` for one case: exit code 1, and the first difference on standard output, if it fails."""
     case, call = vector.case, _call(vector.case, calls)
     if call is None:
         return None
@@ -75,39 +75,59 @@ def main_of(vector: Vector, calls: Calls, headline: str = "") -> str | None:
         _array(f"const {_ctype(array)} {name}_0", array) for name, array in case.operands.items() if array is not None
     ]
     text += [_array(f"const {_ctype(array)} must_{name}", array) for name, array in results.items()]
-    text += [*_struct(call, 0), "int main(void) {"]
+    text += _struct(call, 0)
     size = SCRATCH_BYTES if isinstance(call.scratch, str) else call.scratch
-    text += [f"    static double scratch[{-(-size // 8)}];"] if size else []
-    for name, array in results.items():
-        text.append(f"    static _Alignas(16) unsigned char {name}[{array.nbytes + 2 * GUARD}];")
-        text.append(f"    memset({name}, 0xAA, sizeof {name});")
+    text += [f"static double scratch[{-(-size // 8)}];"] if size else []
+    text += ["", "/* Results, between canaries. */"]
+    text += [
+        f"static _Alignas(16) unsigned char {name}[{array.nbytes + 2 * GUARD}];" for name, array in results.items()
+    ]
+    text += [DIFFERS, "int main(void) {"]
+    text += [f"    memset({name}, 0xAA, sizeof {name});" for name in results]
     for sample in range(_samples(call, case)):
         given = ", ".join(_argument(a, call, case, results, 0, sample) for a in call.arguments)
         text.append(f"    {call.symbol}({given});")
-    for name, array in results.items():
-        text += [f"    const {_ctype(array)} *got_{name} = (const void *)({name} + {GUARD});"]
-        text += [f"    for (int i = 0; i < {array.size}; ++i) {{", f"        {_unequal(name, array)} {{"]
-        shown = "%a" if array.dtype.kind == "f" else "%d"
-        said = f'"{name}[%d] is {shown}, must be {shown}\\n", i, got_{name}[i], must_{name}[i]'
-        text += [f"            printf({said});"]
-        text += ["            return 1;", "        }", "    }"]
-        text += [f"    for (int i = 0; i < {GUARD}; ++i) {{"]
-        text += [f"        if ({name}[i] != 0xAA || {name}[{array.nbytes + GUARD} + i] != 0xAA) {{"]
-        text += [
-            f'            puts("memory beside {name} was written");',
-            "            return 1;",
-            "        }",
-            "    }",
-        ]
-    return "\n".join([*text, '    puts("holds");', "    return 0;", "}", ""])
+    tests = [
+        f'differs("{name}", {name}, must_{name}, {array.size}, {KINDS[Type.of(array).dtype]})'
+        for name, array in results.items()
+    ]
+    text.append(f"    const int wrong = {' || '.join(tests)};")
+    return "\n".join([*text, '    puts(wrong ? "fails" : "holds");', "    return wrong;", "}", ""])
 
 
-def _unequal(name: str, array: Array) -> str:
-    """The condition under which an element is wrong: any two NaN are alike, zeros are told apart by their sign."""
-    got, must = f"got_{name}[i]", f"must_{name}[i]"
-    if array.dtype.kind != "f":
-        return f"if ({got} != {must})"
-    return f"if (memcmp(&{got}, &{must}, 4) != 0 && !(isnan({got}) && isnan({must})))"
+KINDS = {"float32": "FLOAT", "int32": "INT32", "int8": "INT8", "uint8": "UINT8", "bool": "UINT8"}
+"""What DIFFERS calls types."""
+DIFFERS = """
+enum kind { FLOAT, INT32, INT8, UINT8 };
+
+static double value(const void *at, enum kind kind) {
+    float f = 0;
+    int32_t i = 0;
+    memcpy(&f, at, kind <= INT32 ? 4 : 1);
+    memcpy(&i, at, kind <= INT32 ? 4 : 1);
+    return kind == FLOAT ? f : kind == INT32 ? i : kind == INT8 ? *(const int8_t *)at : *(const uint8_t *)at;
+}
+
+/* Whether a result is not what it must be: any two NaN are alike, zeros are told apart by their sign. */
+static int differs(const char *name, const unsigned char *got, const void *must, int count, enum kind kind) {
+    const int size = kind <= INT32 ? 4 : 1;
+    for (int i = 0; i < count; ++i) {
+        const void *g = got + 16 + i * size, *m = (const char *)must + i * size;
+        if (memcmp(g, m, (size_t)size) != 0 && !(kind == FLOAT && isnan(value(g, kind)) && isnan(value(m, kind)))) {
+            const char *said = kind == FLOAT ? "%s[%d] is %a, must be %a\\n" : "%s[%d] is %.0f, must be %.0f\\n";
+            printf(said, name, i, value(g, kind), value(m, kind));
+            return 1;
+        }
+    }
+    for (int i = 0; i < 16; ++i) {
+        if (got[i] != 0xAA || got[16 + count * size + i] != 0xAA) {
+            printf("memory beside %s was written\\n", name);
+            return 1;
+        }
+    }
+    return 0;
+}
+"""
 
 
 def _declared(cases: Sequence[Case], calls_made: Sequence[Call | None], calls: Calls) -> list[str]:

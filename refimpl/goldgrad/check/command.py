@@ -25,6 +25,9 @@ from .results import FINDINGS, Finding, Report, Result, Subject, keep, kept
 from .session import PROFILES, check, check_choices, check_files, functions_of, properties_of
 from .vectors import MANIFEST, Recorded
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -61,16 +64,20 @@ def run(console: Console, wanted: Wanted) -> int:
                 _tell_files(console, Path(wanted.subject.provider.partition(":")[2]), made)
                 return 0
             return _finish(console, wanted, made)
-        report = check(
-            wanted.subject,
-            wanted.operators,
-            wanted.profile,
-            wanted.examples,
-            wanted.jobs,
-            told,
-            wanted.resume,
-            wanted.folder,
-        )
+        try:
+            report = check(
+                wanted.subject,
+                wanted.operators,
+                wanted.profile,
+                wanted.examples,
+                wanted.jobs,
+                told,
+                wanted.resume,
+                wanted.folder,
+            )
+        except KeyboardInterrupt:
+            console.print("interrupted; the same command with --resume goes on")
+            return INTERRUPTED
     return _finish(console, wanted, report)
 
 
@@ -84,6 +91,7 @@ def _tell_files(console: Console, folder: Path, count: int) -> None:
 
 def _finish(console: Console, wanted: Wanted, report: Report) -> int:
     """Print, write, and give the exit code."""
+    report.costs = costs(wanted.subject, report.functions)
     terminal.show(console, report)
     files = documents(wanted, report)
     write_files(files)
@@ -95,8 +103,6 @@ def _finish(console: Console, wanted: Wanted, report: Report) -> int:
 def documents(wanted: Wanted, report: Report) -> Mapping[Path, bytes]:
     """The reports that were asked for."""
     files: dict[Path, bytes] = {}
-    if wanted.json or wanted.html:
-        report.costs = costs(wanted.subject, report.functions)
     if wanted.json:
         files[wanted.json] = as_json(report.as_json())
     if wanted.junit:

@@ -1,4 +1,4 @@
-"""What kernels cost on the board: instructions and stack of one call of each, counted in the emulator (MEAS-S7)."""
+"""What kernels cost on the board: instructions, cycles, stack and text of one case of each (MEAS-S7, TIM-S8)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from ..board.kernels import KernelMachine
 from ..conformance.case import Case
 from ..conformance.properties import Fault, execute
 from ..conformance.providers import NotProvided
+from ..conformance.search import without
+from ..jobs.bench import Call
 from ..ops import Type
-from .providers.compiled import Compiled
+from .providers.compiled import Calls, Compiled
 from .providers.emulated import Emulated
 from .providers.opening import open_here
 from .results import Cost, Subject
 from .vectors import drawn
 
-SAMPLE = 10
-"""Cases of which the one with the largest result is measured."""
+SAMPLE = 30
+"""Cases of which the one with the most to do is measured."""
+BUDGET = 100_000_000
+"""Instructions that it may take."""
 
 
 class Counting:
@@ -34,38 +38,52 @@ class Counting:
         """Call, and count."""
         if symbol.endswith("_scratch_bytes"):
             return self._machine.call(symbol, arguments)
-        self.taken.append(self._machine.measure(symbol, arguments))
+        self.taken.append(self._machine.measure(symbol, arguments, BUDGET))
         return 0
 
 
 def costs(subject: Subject, functions: Sequence[str]) -> list[Cost]:
-    """For each function that runs in the emulator, what its largest of a few cases takes; none for other providers."""
+    """For each function, what the largest of some cases takes; nothing where the provider runs elsewhere."""
     if "@unicorn" not in subject.provider and not subject.provider.startswith("elf:"):
         return []
     provider = open_here(subject.provider, **subject.options)
-    if (
-        not isinstance(provider, Compiled)
-        or not isinstance(provider.machine, Emulated)
-        or provider.machine.name != "unicorn"
-    ):
+    machine = provider.machine if isinstance(provider, Compiled) else None
+    if not isinstance(provider, Compiled) or not isinstance(machine, Emulated) or machine.name != KernelMachine.name:
         return []
-    machine = KernelMachine(provider.machine.machine.elf, watched=True)
-    found = []
-    for function in functions:
-        for case in sorted(drawn([function], SAMPLE), key=lambda case: -case.types[0].nbytes):
-            counting = Counting(machine)
-            try:
-                execute(case, Compiled(provider.name, counting, provider.calls))
-            except NotProvided:
-                continue
-            except Fault:  # of which the check itself has told
-                continue
-            symbol = provider.calls.symbol(function)
-            flash = machine.elf.symbols[symbol].size if symbol else 0
-            instructions, stack = sum(t.instructions for t in counting.taken), max(t.stack for t in counting.taken)
-            found.append(Cost(function, _operands(case), instructions, stack, flash))
-            break
-    return found
+    counting = KernelMachine(machine.machine.elf, watched=True)
+    found = (_cost(function, counting, provider.calls) for function in functions)
+    return [cost for cost in found if cost]
+
+
+def _cost(function: str, machine: KernelMachine, calls: Calls) -> Cost | None:
+    """What the largest case takes that the kernel accepts; None where none is, or where it fails, as the check told."""
+    lacks = calls.lacks(function)
+    cases = [without(case, lacks) for case in drawn([function], SAMPLE, calls.only)]
+    for case in sorted(cases, key=lambda case: -_call(case).work[0]):
+        counting = Counting(machine)
+        try:
+            execute(case, Compiled(machine.name, counting, calls))
+        except (NotProvided, Fault):
+            continue
+        taken, call = counting.taken, _call(case)
+        entered = {name for each in taken for name in each.functions}
+        return Cost(
+            function,
+            _operands(case),
+            call.shape,
+            sum(each.instructions for each in taken),
+            round(sum(each.cycles for each in taken)),
+            max(each.band for each in taken),
+            *call.work,
+            max(each.stack for each in taken),
+            sum(machine.elf.symbols[name].size for name in entered),
+        )
+    return None
+
+
+def _call(case: Case) -> Call:
+    types = tuple(None if array is None else Type.of(array) for array in case.operands.values())
+    return Call(case.function, types, case.attributes, (True,) * len(case.types))
 
 
 def _operands(case: Case) -> str:

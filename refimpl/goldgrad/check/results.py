@@ -120,11 +120,15 @@ class Result:
     seconds: float
     rules: tuple[str, ...]
     finding: Finding | None = None
+    is_vector: bool = False
+    """Whether it is of a permanent vector alone."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            **{name: getattr(self, name) for name in ("function", "property", "cases", "seconds", "rules")},
+            **{
+                name: getattr(self, name) for name in ("function", "property", "cases", "seconds", "rules", "is_vector")
+            },
             "status": self.status.value,
             "finding": self.finding.as_json() if self.finding else None,
         }
@@ -141,19 +145,40 @@ class Result:
             content["seconds"],
             tuple(content["rules"]),
             Finding.from_json(finding) if finding else None,
+            content["is_vector"],
         )
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call of a kernel took on the board."""
+    """What one case took on the board: a call a sample."""
 
     function: str
     case: str
-    """The operands' types, for a reader."""
+    """The operands' types and the attributes."""
+    shape: str
+    """The same in a few words."""
     instructions: int
+    cycles: int
+    """By the timing model, code and data without wait states."""
+    band_percent: float
+    """By how much the cycles may be off."""
+    work: int
+    unit: str
+    """What there was to do: so many multiply-accumulates (MAC), or elements."""
     stack: int
     flash: int
+    """Bytes of the functions that were entered."""
+
+    @property
+    def each(self) -> float:
+        """Instructions a unit of work."""
+        return self.instructions / self.work
+
+    @property
+    def cycles_each(self) -> float:
+        """Cycles a unit of work."""
+        return self.cycles / self.work
 
 
 @dataclass

@@ -7,11 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from queue import Empty
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from .. import paths
 from .._version import __version__
@@ -30,6 +31,9 @@ from .providers.isolated import Isolated
 from .providers.opening import open_provider
 from .results import FINDINGS, Finding, Report, Result, Status, Subject, keep
 from .vectors import Recorded, drawn, permanent, write_files
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
 
 CLASSES = ("exact", "dot")
 
@@ -166,29 +170,50 @@ Done = dict[tuple[str, str], Result]
 def _side_by_side(
     subject: Subject, functions: Sequence[str], settings: Profile, done: Done, jobs: int
 ) -> Iterator[Result]:
-    """As :func:`_function`, for all functions, in as many processes as ``jobs``."""
+    """As :func:`_function`, for all functions, in as many processes as ``jobs``; each result as soon as it is there."""
+    context = get_context("spawn")
+    tasks, results = context.Queue(), context.Queue()
     # Those with many operands take longest: they go first.
-    order = sorted(functions, key=lambda function: -len(FUNCTIONS[function].inputs))
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_open, initargs=(subject, settings.seconds)
-    ) as pool:
-        pending = [pool.submit(_opened, subject, function, settings, done) for function in order]
-        for each in as_completed(pending):
-            yield from each.result()
+    for function in (*sorted(functions, key=lambda function: -len(FUNCTIONS[function].inputs)), *[None] * jobs):
+        tasks.put(function)
+    arguments = (subject, settings, done, tasks, results)
+    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
+    try:
+        for worker in workers:
+            worker.start()
+        working = jobs
+        while working:
+            try:
+                arrived = results.get(timeout=1.0)
+            except Empty:
+                if sum(worker.exitcode is not None for worker in workers) > jobs - working:
+                    raise GoldgradError("a process of the check died; go on with --resume") from None
+                continue
+            if isinstance(arrived, Result):
+                yield arrived
+            elif arrived is None:
+                working -= 1
+            else:
+                raise arrived
+    finally:
+        for worker in workers:
+            if worker.is_alive():
+                worker.terminate()
 
 
-_provider: Isolated | None = None
-
-
-def _open(subject: Subject, seconds: float) -> None:
-    global _provider  # noqa: PLW0603  (one a process)
+def _work(subject: Subject, settings: Profile, done: Done, tasks: Queue[str | None], results: Queue[Any]) -> None:
+    """Take one function after the other; tell every result, then that it was the last, or the error that ended it."""
     VARIANT.set(variants(subject.semantics))
-    _provider = open_provider(subject.provider, seconds, **subject.options)
-
-
-def _opened(subject: Subject, function: str, settings: Profile, done: Done) -> list[Result]:
-    assert _provider is not None
-    return [*_function(_provider, subject, function, settings, done)]
+    try:
+        with open_provider(subject.provider, settings.seconds, **subject.options) as provider:
+            while (function := tasks.get()) is not None:
+                for result in _function(provider, subject, function, settings, done):
+                    results.put(result)
+        results.put(None)
+    except KeyboardInterrupt:
+        pass
+    except GoldgradError as error:
+        results.put(error)
 
 
 def _function(provider: Isolated, subject: Subject, function: str, settings: Profile, done: Done) -> Iterator[Result]:
@@ -259,7 +284,7 @@ def _vectors(provider: Provider, subject: Subject, function: str) -> Iterator[Re
     """The permanent vectors of a function, each under the property that it once broke."""
     for name, case in permanent():
         if case.function == function:
-            yield _once(provider, subject, name, [case])
+            yield replace(_once(provider, subject, name, [case]), is_vector=True)
 
 
 def _once(provider: Provider, subject: Subject, name: str, cases: Sequence[Case]) -> Result:
@@ -328,20 +353,25 @@ class Journal:
     def __init__(self, folder: Path, subject: Subject, settings: Profile) -> None:
         key = json.dumps([asdict(subject), asdict(settings), _digests(subject)], sort_keys=True)
         self._path = folder / f"journal-{hashlib.sha256(key.encode()).hexdigest()[:12]}.jsonl"
-        self._results: list[str] = []
+        self._results: dict[tuple[str, str], Result] = {}
 
     def read(self) -> Done:
-        """The results that are there."""
-        if not self._path.exists():
-            return {}
-        results = [Result.from_json(json.loads(line)) for line in self._path.read_text().splitlines()]
-        return {(result.function, result.property): result for result in results}
+        """The results that are there; they stay until the check has ended."""
+        if self._path.exists():
+            results = [Result.from_json(json.loads(line)) for line in self._path.read_text().splitlines()]
+            self._results = {(result.function, result.property): result for result in results}
+        return dict(self._results)
 
     def write(self, result: Result) -> None:
-        """Add one."""
-        self._results.append(json.dumps(result.as_json()))
+        """Add one; those of permanent vectors are quickly had again."""
+        if result.is_vector:
+            return
+        self._results[result.function, result.property] = result
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text("\n".join(self._results) + "\n")
+        lines = (json.dumps(each.as_json()) for each in self._results.values())
+        part = self._path.with_suffix(".part")
+        part.write_text("\n".join(lines) + "\n")
+        part.replace(self._path)
 
     def close(self) -> None:
         """Forget it: the check has ended."""

@@ -49,6 +49,10 @@ CUTS: Mapping[str, Cuts] = {
     "avg_pool2d.vjp_x": _PLANE,
     "max_pool2d.vjp_x": {**_PLANE, "index": LAST},
     "bias_gradient.forward": {"g": LAST, "db0": FIRST, "db": FIRST},
+    "bias_step.update": {
+        **{"gy": LAST, "mask": BIT, "m": FIRST, "g": LAST},
+        **dict.fromkeys(("b", "q", "b_new"), FIRST),
+    },
     "fully_connected.vjp_w": {"g": LAST, "dw0": FIRST, "dw": FIRST},
     "conv2d.forward": {"w": FIRST, "trained": FIRST, "b": FIRST, "m": FIRST, "y": LAST, "mask": BIT},
     "depthwise_conv2d.forward": {

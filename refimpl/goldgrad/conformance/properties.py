@@ -259,7 +259,12 @@ def _batched(entry: Function) -> frozenset[str]:
     return BATCHED.intersection(entry.inputs) | ({"q", "target"} if "target" in entry.inputs else set())
 
 
-@entered("S", applies=lambda entry: bool(_batched(entry)), only="exact")
+def _takes_samples(entry: Function) -> bool:
+    """Whether a batch is more than one step's: an update takes one step, however many samples its gradient is of."""
+    return bool(_batched(entry)) and entry.updates is None
+
+
+@entered("S", applies=_takes_samples, only="exact")
 def samples(case: Case, provider: Provider) -> None:
     """A batch gives what its samples give one after another; where they are summed, the chain goes on (TRAIN-S5)."""
     names = _batched(case.entry)

@@ -110,11 +110,13 @@ class Draw:
         return self.of(self.only.get("batch", (1, 1, 1, 2, 3)))
 
     def count(self, most: int) -> int:
-        """A number of channels up to ``most``: few, around a multiple of 8, or as many as there may be."""
+        """A number of channels up to ``most``: few, eights, around a multiple of 8, or as many as there may be."""
         if "channels" in self.only:
             return self.of([n for n in self.only["channels"] if n <= most] or [min(self.only["channels"])])
-        kind = self.of(("few", "few", "few", "few", "byte", "byte", "many"))
-        if kind == "few":
+        kind = self.of(("few", "few", "few", "eights", "few", "byte", "eights", "byte", "many"))
+        if kind == "eights" and most >= 8:
+            return 8 * self.whole(1, min(most, 64) // 8)
+        if kind in ("few", "eights"):
             return self.whole(1, min(most, 6))
         if kind == "byte":
             return min(most, self.of((7, 8, 9, 11, 13, 15, 16, 17, 23, 31, 32, 33, 64, 65)))
@@ -160,7 +162,7 @@ class Draw:
 
     def zero_point(self) -> int:
         """A code, often an extreme one."""
-        return self.of((0, -128, 127, 1, -3, 0)) if self.chance() else self.whole(-128, 127)
+        return self.of((0, -128, 127, 1, -3, 2, 0)) if self.chance() else self.whole(-128, 127)
 
     def output_range(self) -> dict[str, int]:
         """``lo`` and ``hi``: open, ReLU, or any."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ..graph import Graph
 from .fuse import fuse
+from .fuse_bias import fuse_bias
 from .recompute import recompute
 from .stream_backward import stream_backward
 from .stream_forward import stream_forward
@@ -13,6 +14,7 @@ from .stream_image import stream_image
 
 Pass = Callable[[Graph], Graph]
 PASSES: Mapping[str, Pass] = {
+    "fuse-bias": fuse_bias,
     "stream-forward": stream_forward,
     "stream-backward": stream_backward,
     "fuse": fuse,

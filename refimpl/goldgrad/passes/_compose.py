@@ -30,9 +30,18 @@ def compose(
     seen = {name for node in others for name in node.operands} | {*graph.kept, *keep}
     results = [name for node in body for name in node.results if name in seen]
     inner = tuple(graph[name] for node in body for name in node.results if name not in seen)
-    composite = Node(kind, tuple(operands), tuple(results), attributes or {}, tuple(body), inner)
-    position = next(i for i, node in enumerate(graph.nodes) if node.results[0] in made)  # all before are others
-    order = run_order(graph, [*others[:position], composite, *others[position:]])
+    return exchange(graph, body, Node(kind, tuple(operands), tuple(results), attributes or {}, tuple(body), inner))
+
+
+def exchange(graph: Graph, body: Sequence[Node], node: Node) -> Graph | None:
+    """The graph with one node in the place of several, at the first place where it can run.
+
+    None if it would have to run both before and after some other node.
+    """
+    made = {name for part in body for name in part.results}
+    others = [other for other in graph.nodes if other.results[0] not in made]
+    position = next(i for i, other in enumerate(graph.nodes) if other.results[0] in made)  # all before are others
+    order = run_order(graph, [*others[:position], node, *others[position:]])
     return None if order is None else graph.with_nodes(order)
 
 

@@ -12,9 +12,12 @@ from rich.table import Table
 
 from ..board.elf import Elf
 from ..board.function import TracedCall, read_arguments, trace_function
+from ..board.memory_map import FLASH, FLASH_AXI
 from ..board.timing.cost import CLOCK_HZ, PARTS, Cycles, Estimate, Model
 from ..board.timing.edges import Block, Trace
+from ..board.timing.memory import watched
 from ..board.timing.table import load
+from ..errors import GoldgradError
 from .files import check_outputs, write_json
 
 if TYPE_CHECKING:
@@ -41,6 +44,16 @@ SHORT = {
 """For columns: mispredicted branches; lines of flash, for data and for code; unaligned loads."""
 
 
+MEMORY = {"flash_data": "a line of flash", "sram": "a line of SRAM1", "unaligned": "unaligned"}
+"""Why a load waited for memory, by part."""
+PLACES = {
+    "dtcm": "code and data without wait states",
+    "sram": "arrays in SRAM1 behind an empty data cache, code without wait states",
+    "flash-aware": "arrays in SRAM1, code and constants in flash, caches empty at first",
+}
+"""Where a function on its own is timed, by ``--memory``."""
+
+
 def milliseconds(cycles: float) -> float:
     """At the clock of the board."""
     return 1e3 * cycles / CLOCK_HZ
@@ -57,12 +70,20 @@ def run(
     budget: int,
     explain: bool,
     document: Path | None,
+    memory: str = "dtcm",
 ) -> int:
     """Call a function once and show what the timing model makes of it."""
     check_outputs(document)
+    with_memory = watched(memory) == "memory"
     image = Elf.read(elf)
-    call = trace_function(image, function, read_arguments(arguments) if arguments else [], budget)
-    model = Model(load(), call.code)
+    if memory == "flash-aware" and not in_flash(image):
+        raise GoldgradError(
+            f"{elf} has nothing in flash, at {FLASH_AXI.start:#010x} or {FLASH.start:#010x}, of which the timing model "
+            "could be aware; link it there, or use --memory sram"
+        )
+    given = read_arguments(arguments) if arguments else []
+    call = trace_function(image, function, given, budget, memory=with_memory)
+    model = Model(load(), call.code, memory)
     estimate = model.estimate(call.trace)
     estimate.changed = changed(image, call, model)
     total = estimate.total()
@@ -72,14 +93,14 @@ def run(
         f"({milliseconds(total.total):.3f} ms at {CLOCK_HZ // 1_000_000} MHz), {cost.instructions:,} instructions "
         f"({cost.instructions / max(total.total, 1):.2f} a cycle), {cost.stack:,} bytes of stack"
     )
-    console.print(f"model {estimate.table.name}, code and data without wait states: {_parts(total)}")
+    console.print(f"model {estimate.table.name}, {PLACES[memory]}: {_parts(total)}")
     for line in outside(estimate):
         console.print(f"[yellow]outside the model[/yellow]: {line}")
     listing = listed(model, call.trace)
     if explain:
         _show(console, image, listing, total.total)
     if document:
-        content = {**cost.as_json(), "cycles": estimate.as_json(total)}
+        content = {**cost.as_json(), "cycles": {**estimate.as_json(total), "memory": memory}}
         if explain:
             content["listing"] = listing
         write_json(document, content)
@@ -98,6 +119,11 @@ def changed(elf: Elf, call: TracedCall, model: Model) -> int:
         if held is None or held.data[block.start - held.address :][: block.size] != call.code(*block):
             found += count * len(model.instructions(block))
     return found
+
+
+def in_flash(elf: Elf) -> bool:
+    """Whether some of its code or data lies in flash, on either bus."""
+    return any(segment.address in FLASH or segment.address in FLASH_AXI for segment in elf.segments)
 
 
 def outside(estimate: Estimate) -> list[str]:
@@ -154,6 +180,12 @@ def listed(model: Model, trace: Trace) -> list[dict[str, Any]]:
                 if rank == 0 and count > row.get("most", 0):
                     row |= {"most": count, "cycle": issue.cycle - issues[0].cycle, "slot": issue.slot}
                     row["row"] = issue.instruction.row.id
+    for (_, at), waited in model.waits(trace).items():
+        if at in rows and waited.total:
+            rows[at]["cycles"] += waited.total
+            parts = {part: getattr(waited, part) for part in PARTS if getattr(waited, part)}
+            costliest = max(parts, key=lambda part: parts[part])
+            rows[at]["reasons"][MEMORY.get(costliest, "the same bank as the load beside it")] += round(parts[costliest])
     for row in rows.values():
         reasons = row.pop("reasons")
         row["why"] = reasons.most_common(1)[0][0] if reasons else ""

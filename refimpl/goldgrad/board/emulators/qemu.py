@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -63,7 +64,7 @@ class Qemu(Emulator):
         """Start QEMU, stopped at reset."""
         can_watch(type(self), watch)
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-qemu-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: QemuProcess | None = None
         self._regions = elf.word(elf.symbol("gg_program").address + 20)
         self._map: mmap.mmap | None = None
         self._watch = WatchInFile(self._folder, watch == MEMORY) if watch else None
@@ -74,8 +75,7 @@ class Qemu(Emulator):
             raise
 
     def _start(self, elf: Elf) -> None:
-        flash, state = self._folder / "flash.bin", self._folder / "state"
-        flash.write_bytes(elf.flash())
+        state = self._folder / "state"
         size = 8 * (HEAD + 2 + self._regions)
         state.write_bytes(bytes(size))
         with state.open("r+b") as stream:
@@ -90,15 +90,9 @@ class Qemu(Emulator):
             f"regions={self._regions}",
             *(f"{name}={path}" for name, path in (self._watch.files.items() if self._watch else ())),
         ]
-        command = [COMMAND, "-machine", MACHINE, "-display", "none", "-serial", "none", "-monitor", "none"]
-        command += ["-gdb", "stdio", "-S", "-plugin", ",".join(plugin)]
-        command += ["-device", f"loader,file={flash},addr={FLASH.start:#x},force-raw=on"]
-        with (self._folder / "stderr").open("wb") as stderr:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
-            )
-        assert self._process.stdin and self._process.stdout
-        self._gdb = Remote(self._process.stdin, self._process.stdout, self._died)
+        arguments = ("-plugin", ",".join(plugin))
+        self._process = QemuProcess(self._folder, {FLASH.start: elf.flash()}, arguments, self._region)
+        self._gdb = self._process.gdb
         self._stops = {elf.symbol("gg_board_wait").address: Stop.WAIT, elf.symbol("gg_board_halt").address: Stop.HALT}
         for address in self._stops:
             self._gdb.breakpoint(address)
@@ -149,26 +143,13 @@ class Qemu(Emulator):
             return super().trace()
         return self._watch.take()
 
-    def _died(self) -> EmulatorDied:
-        status = "stopped answering"
-        if self._process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                status = f"ended with {self._process.wait(timeout=0.5)}"
-        said = (self._folder / "stderr").read_text(errors="replace").strip().splitlines()
-        reason = f": {said[0]}" if said else ""
-        region = self._state()[3] if self._map else FIRMWARE
-        error = EmulatorDied(f"qemu {status}{reason}")
-        error.region = region
-        return error
+    def _region(self) -> int:
+        return self._state()[3] if self._map else FIRMWARE
 
     def close(self) -> None:
         """Kill QEMU and remove its files."""
         if self._process:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout):
-                if stream:
-                    stream.close()
+            self._process.close()
             self._process = None
         if self._watch:
             self._watch.close()
@@ -177,6 +158,49 @@ class Qemu(Emulator):
             self._map.close()
             self._map = None
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class QemuProcess:
+    """QEMU, stopped at reset with bytes in its memory, and its GDB stub."""
+
+    def __init__(
+        self,
+        folder: Path,
+        images: Mapping[int, bytes],
+        arguments: Sequence[str] = (),
+        region: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``images`` are bytes by address; ``region`` says where the firmware is, for errors."""
+        command = [COMMAND, "-machine", MACHINE, "-display", "none", "-serial", "none", "-monitor", "none"]
+        command += ["-gdb", "stdio", "-S", *arguments]
+        for address, data in images.items():
+            image = folder / f"{address:x}.bin"
+            image.write_bytes(data)
+            command += ["-device", f"loader,file={image},addr={address:#x},force-raw=on"]
+        self._region, self._stderr = region, folder / "stderr"
+        with self._stderr.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
+            )
+        assert self._process.stdin and self._process.stdout
+        self.gdb = Remote(self._process.stdin, self._process.stdout, self._died)
+
+    def _died(self) -> EmulatorDied:
+        status = "stopped answering"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = f"ended with {self._process.wait(timeout=0.5)}"
+        said = self._stderr.read_text(errors="replace").strip().splitlines()
+        error = EmulatorDied(f"qemu {status}{f': {said[0]}' if said else ''}")
+        error.region = self._region()
+        return error
+
+    def close(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
 
 
 @functools.cache

@@ -19,6 +19,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,9 +82,7 @@ class Renode(Emulator):
         """Start Renode and wait until it has loaded the platform and ``elf``."""
         can_watch(type(self), watch)
         self._folder = Path(tempfile.mkdtemp(prefix="goldgrad-renode-"))
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stream: io.BufferedRWPair | None = None
-        self._socket: socket.socket | None = None
+        self._process: RenodeProcess | None = None
         self._seen = self._noted = 0
         self._elf = elf
         mark = elf.symbol("gg_mark")
@@ -98,77 +97,49 @@ class Renode(Emulator):
             raise
 
     def _start(self, elf: Elf) -> None:
-        board = self._folder / "board"  # a path that needs no quotes: Renode has rules of its own for them
-        board.mkdir()
-        for name in ("goldgrad.resc", "stm32f746.repl", "monitor.py"):
-            shutil.copy(paths.data("renode") / name, board)
         (self._folder / "program.elf").symlink_to(elf.path.resolve())
         mark = elf.symbol("gg_mark")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            commands = (
-                "$elf=@program.elf",
-                "include @board/goldgrad.resc",
-                f"gg_watch {count_instructions(elf.load(mark.address, mark.size))}",
-                f"gg_serve {server.getsockname()[1]}",
-            )
-            command = [_command(), "--console", "--disable-gui", "--plain", "--config", str(self._folder / "config")]
-            for each in commands:
-                command += ["-e", each]
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    command,
-                    cwd=self._folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            self._socket = self._accept(server)
-        self._stream = self._socket.makefile("rwb")
+        commands = (
+            "$elf=@program.elf",
+            "include @board/goldgrad.resc",
+            f"gg_watch {count_instructions(elf.load(mark.address, mark.size))}",
+        )
+        self._process = RenodeProcess(self._folder, commands, self._region)
         region = os.fsencode(self._folder / "region")
-        self._send(f"tell {len(region)}", region)
-        self._answer()
+        self._process.ask(f"tell {len(region)}", region)
         if self._watch:
             blocks = os.fsencode(self._blocks)
-            self._send(f"blocks {len(blocks)}", blocks)
-            self._answer()
+            self._process.ask(f"blocks {len(blocks)}", blocks)
         self.write(FLASH.start, elf.flash().ljust(FLASH.size, b"\xff"))
 
-    def _accept(self, server: socket.socket) -> socket.socket:
-        assert self._process
-        server.settimeout(0.2)
-        deadline = time.monotonic() + START_SECONDS
-        while self._process.poll() is None and time.monotonic() < deadline and "There was an error" not in self._said():
-            with contextlib.suppress(TimeoutError):
-                return server.accept()[0]
-        raise self._died()
+    def _ask(self, line: str, data: bytes = b"", seconds: float = 0.0, count: int | None = None) -> bytes:
+        if not self._process:
+            raise EmulatorDied("renode is closed; start it again")
+        return self._process.ask(line, data, seconds, count)
 
     def write(self, address: int, data: bytes) -> None:
         """Write into RAM."""
-        self._send(f"write {address} {len(data)}", data)
-        self._answer()
+        self._ask(f"write {address} {len(data)}", data)
 
     def read(self, address: int, count: int) -> bytes:
         """Read RAM or flash; on either bus."""
-        self._send(f"read {address} {count}")
-        return self._answer(count=count)
+        return self._ask(f"read {address} {count}", count=count)
 
     @property
     def text(self) -> str:
         """What USART3 said."""
-        self._send("text")
-        return bytes(map(int, self._answer().split())).decode("utf-8", "replace")
+        return bytes(map(int, self._ask("text").split())).decode("utf-8", "replace")
 
     @rule("MEAS-S1", "MEAS-S2")
     def run(self, budget: int, seconds: float) -> Run:
         """Go on until a stop of the firmware, a fault, or the end of budget or time."""
-        self._send(f"run {seconds} {budget}")
-        stop, region, pc, lr, *counted = self._answer(seconds).decode().split()
+        stop, region, pc, lr, *counted = self._ask(f"run {seconds} {budget}", seconds=seconds).decode().split()
         pairs = (pair.split(":") for pair in counted[0].split(",")) if counted else ()
         counts = {int(number): int(count) for number, count in pairs}
         fault = self._fault(int(pc), int(lr))
         if stop == "FAULT" and not fault:
-            raise self._died()
+            assert self._process
+            raise self._process.died()
         return Run(Stop.FAULT if fault and stop != "HALT" else Stop[stop], counts, int(region), fault)
 
     @rule("TIM-S5")
@@ -176,8 +147,7 @@ class Renode(Emulator):
         """Edges since the last time: Renode writes every block into a file, and NumPy counts them here."""
         if self._watch is None:
             return super().trace()
-        self._send("flush")
-        self._answer()
+        self._ask("flush")
         with self._blocks.open("rb") as stream:
             stream.seek(self._noted)
             while len(data := stream.read(CHUNK * BLOCK_BEGUN.itemsize)) >= BLOCK_BEGUN.itemsize:
@@ -217,7 +187,8 @@ class Renode(Emulator):
     @rule("BOARD-C2")
     def _fault(self, pc: int, lr: int) -> Fault | None:
         """What Renode's log says since it was last read."""
-        new = self._said()[self._seen :]
+        assert self._process
+        new = self._process.said()[self._seen :]
         self._seen += len(new)
         if found := FORBIDDEN.search(new):
             address, pc = int(found["address"], 16), int(found["pc"], 16)
@@ -235,60 +206,101 @@ class Renode(Emulator):
             return Fault(f"Renode says: {abort['what'].strip()}", pc, lr)
         return None
 
-    @property
-    def _log(self) -> Path:
-        return self._folder / "log"
+    def _region(self) -> int | None:
+        """Where the firmware was, from a file that stays when Renode is no more."""
+        with contextlib.suppress(OSError, struct.error):
+            return int(struct.unpack("<i", (self._folder / "region").read_bytes())[0])
+        return None
 
-    def _said(self) -> str:
+    def close(self) -> None:
+        """Kill Renode with all that it started, and remove its files."""
+        if self._process:
+            self._process.close()
+            self._process = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class RenodeProcess:
+    """Renode with a platform, and its side of renode/monitor.py: a line is sent, with bytes perhaps, and answered."""
+
+    def __init__(self, folder: Path, commands: Sequence[str], region: Callable[[], int | None] = lambda: None) -> None:
+        """``commands`` are the monitor's, run in ``folder``; ``region`` says where the firmware is, for errors."""
+        self._region, self._log = region, folder / "log"
+        self._stream: io.BufferedRWPair | None = None
+        self._socket: socket.socket | None = None
+        board = folder / "board"  # a path that needs no quotes: Renode has rules of its own for them
+        board.mkdir()
+        for name in ("goldgrad.resc", "stm32f746.repl", "monitor.py"):
+            shutil.copy(paths.data("renode") / name, board)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            command = [_command(), "--console", "--disable-gui", "--plain", "--config", str(folder / "config")]
+            for each in (*commands, f"gg_serve {server.getsockname()[1]}"):
+                command += ["-e", each]
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            try:
+                self._socket = self._accept(server)
+            except BaseException:
+                self.close()
+                raise
+        self._stream = self._socket.makefile("rwb")
+
+    def _accept(self, server: socket.socket) -> socket.socket:
+        server.settimeout(0.2)
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline and "There was an error" not in self.said():
+            with contextlib.suppress(TimeoutError):
+                return server.accept()[0]
+        raise self.died()
+
+    def said(self) -> str:
+        """Its log so far."""
         return self._log.read_text(errors="replace")
 
-    def _send(self, line: str, data: bytes = b"") -> None:
-        if not self._stream:
+    def ask(self, line: str, data: bytes = b"", seconds: float = 0.0, count: int | None = None) -> bytes:
+        """Send a line and ``data``; the answer, of ``count`` bytes or a line, for which Renode may need ``seconds``."""
+        if not self._stream or not self._socket:
             raise EmulatorDied("renode is closed; start it again")
         try:
             self._stream.write(line.encode() + b"\n" + data)
             self._stream.flush()
+            self._socket.settimeout(seconds + GRACE_SECONDS)
+            answer = self._stream.readline() if count is None else self._stream.read(count)
         except OSError:
-            raise self._died() from None
+            raise self.died() from None
+        if not answer.endswith(b"\n") if count is None else len(answer) < count:
+            raise self.died()
+        return answer
 
-    def _answer(self, seconds: float = 0.0, count: int | None = None) -> bytes:
-        """``count`` bytes, or a line; ``seconds`` is what Renode may need for it."""
-        assert self._stream and self._socket
-        self._socket.settimeout(seconds + GRACE_SECONDS)
-        try:
-            data = self._stream.readline() if count is None else self._stream.read(count)
-        except OSError:
-            raise self._died() from None
-        if not data.endswith(b"\n") if count is None else len(data) < count:
-            raise self._died()
-        return data
-
-    def _died(self) -> EmulatorDied:
+    def died(self) -> EmulatorDied:
+        """The error that says how."""
         status = "stopped answering"
-        if self._process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                status = f"ended with {self._process.wait(timeout=0.5)}"
-        lines = [line.strip() for line in self._said().splitlines()]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = f"ended with {self._process.wait(timeout=0.5)}"
+        lines = [line.strip() for line in self.said().splitlines()]
         wrong = [i for i, line in enumerate(lines) if "[ERROR]" in line or "There was an error" in line]
         reason = f": {' '.join(lines[wrong[0] : wrong[0] + 2])}" if wrong else ""
         error = EmulatorDied(f"renode {status}{reason}")
-        with contextlib.suppress(OSError, struct.error):
-            (error.region,) = struct.unpack("<i", (self._folder / "region").read_bytes())
+        error.region = self._region()
         return error
 
     def close(self) -> None:
-        """Kill Renode with all that it started, and remove its files."""
+        """Kill it with all that it started."""
         for each in (self._stream, self._socket):
             if each:
                 with contextlib.suppress(OSError):
                     each.close()
         self._stream = self._socket = None
-        if self._process:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def _command() -> str:

@@ -290,7 +290,7 @@ class _WatchingInPython:
     def __init__(self, uc: Any, _flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
         from unicorn.arm_const import UC_ARM_REG_PC, UC_ARM_REG_R0
 
-        engine = self._engine = ctypes.CDLL(str(_engine()))
+        engine = self._engine = ctypes.CDLL(str(engine_library()))
         watch = self._watch = WatchInPython(lambda start, size: bytes(uc.mem_read(start, size)))
         self._uc, self._mark, self._stops, self._r0 = uc, mark, stops, UC_ARM_REG_R0
         self._pc = UC_ARM_REG_PC
@@ -309,7 +309,7 @@ class _WatchingInPython:
             append(address << 16 | size)
 
         self._hook = BLOCK_HOOK(on_block)
-        _hook_blocks(engine, uc, self._hook, None)
+        hook_blocks(engine, uc, self._hook, None)
 
     def begin(self, budget: int) -> None:
         self._left, self.exhausted = budget, False
@@ -385,7 +385,7 @@ class _InC:
     ) -> None:
         from unicorn.arm_const import UC_ARM_REG_R0
 
-        engine = ctypes.CDLL(str(_engine()))
+        engine = ctypes.CDLL(str(engine_library()))
         self._library = ctypes.CDLL(str(library))
         self._counts = (ctypes.c_uint64 * (regions - FIRST))()
         self._known = (ctypes.c_uint32 * (FLASH.size // 2))()
@@ -408,7 +408,7 @@ class _InC:
             region=FIRMWARE,
         )
         self._watch = watch
-        _hook_blocks(engine, uc, self._library.gg_count_block, ctypes.byref(self._state))
+        hook_blocks(engine, uc, self._library.gg_count_block, ctypes.byref(self._state))
 
     def trace(self) -> Trace:
         assert self._watch
@@ -431,7 +431,7 @@ class _InC:
         return counts
 
 
-def _hook_blocks(engine: Any, uc: Any, function: Any, data: Any) -> None:
+def hook_blocks(engine: Any, uc: Any, function: Any, data: Any) -> None:
     """Have Unicorn call ``function`` in C, with ``data``, before every block."""
     from unicorn.unicorn_const import UC_HOOK_BLOCK
 
@@ -449,7 +449,7 @@ def _hook_blocks(engine: Any, uc: Any, function: Any, data: Any) -> None:
         raise EmulatorDied(f"unicorn takes no hook in C (error {status}); try another emulator")
 
 
-def _engine() -> Path:
+def engine_library() -> Path:
     """The library that the package has loaded: loading it again gives the same one."""
     import unicorn
 

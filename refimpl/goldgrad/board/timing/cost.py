@@ -166,23 +166,28 @@ class Model:
             self._add_memory(found, trace)
         return found
 
-    @rule("TIM-S6", "TIM-S7")
     def _add_memory(self, found: Estimate, trace: Trace) -> None:
         """Add what loads and fetches waited for memory."""
-        assert trace.memory is not None
-        cost, slots = self.table.memory, self._slots(trace)
-        for (region, address), seen in trace.memory.items():
-            cycles = found.regions[region]
+        for (region, _), waited in self.waits(trace).items():
+            found.regions[region].add(waited)
+
+    @rule("TIM-S6", "TIM-S7")
+    def waits(self, trace: Trace) -> dict[tuple[int, int], Cycles]:
+        """What loads waited for memory, by region and address; at address 0 what fetches did."""
+        found: dict[tuple[int, int], Cycles] = {}
+        cost, slots = self.table.memory, self._slots(trace) if trace.memory else {}
+        for (region, address), seen in (trace.memory or {}).items():
+            cycles = found[region, address] = Cycles()
             flash = seen.flash * cost.flash_axi + seen.flash_itcm * cost.flash_itcm
             if self._memory == "flash-aware":
-                part = "flash_data" if address else "flash_instruction"
-                setattr(cycles, part, getattr(cycles, part) + flash)
+                setattr(cycles, "flash_data" if address else "flash_instruction", flash)
             times, younger, beside_load = slots.get((region, address), (1, 0, 0))
             waits = younger * cost.unaligned_younger + (times - younger) * cost.unaligned_older
-            cycles.unaligned += seen.unaligned * waits / times
-            cycles.issue += seen.same_bank * cost.bank * beside_load / times
+            cycles.unaligned = seen.unaligned * waits / times
+            cycles.issue = seen.same_bank * cost.bank * beside_load / times
             if self._memory != "dtcm":
-                cycles.sram += seen.sram * cost.sram
+                cycles.sram = seen.sram * cost.sram
+        return found
 
     def _slots(self, trace: Trace) -> dict[tuple[int, int], tuple[int, int, int]]:
         """Of instructions that met something: how often they issued, as the younger, and that beside a load."""

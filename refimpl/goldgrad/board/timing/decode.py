@@ -51,7 +51,8 @@ class Instruction:
 
 
 @functools.cache
-def _disassembler() -> Any:
+def disassembler() -> Any:
+    """Capstone, for what a Cortex-M7 executes."""
     mode = capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8  # V8: VSEL and VRINT of FPv5
     found = capstone.Cs(capstone.CS_ARCH_ARM, mode)
     found.detail = True
@@ -66,7 +67,7 @@ def decode(code: bytes, address: int, table: Table) -> list[Instruction]:
 def _decode(code: bytes, address: int, table: Table) -> Iterator[Instruction]:
     at = 0
     while at + 1 < len(code):
-        for found in _disassembler().disasm(code[at:], address + at):
+        for found in disassembler().disasm(code[at:], address + at):
             yield _instruction(found, table)
             at += found.size
         if at + 1 < len(code):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from ...errors import GoldgradError, show
 from ...rules import rule
 
@@ -15,3 +17,12 @@ def watched(kind: str) -> str:
     if kind not in KINDS:
         raise GoldgradError(f"there is no memory {show(kind)} for the timing model; use {', '.join(KINDS)}")
     return "edges" if kind == "dtcm" else "memory"
+
+
+class Place(Enum):
+    """What an address is to the timing model."""
+
+    TIGHT = "without wait states"
+    SRAM = "SRAM1 or SRAM2"
+    FLASH = "flash on the AXI bus"
+    FLASH_ITCM = "flash on the ITCM bus"

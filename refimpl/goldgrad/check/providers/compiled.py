@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ...board.aapcs import Value, Word
@@ -35,6 +35,11 @@ class Compiled:
 
     def __init__(self, name: str, machine: Machine, calls: Calls) -> None:
         self.name, self.machine, self.calls = name, machine, calls
+
+    def close(self) -> None:
+        """End the machine, if that is more than this process."""
+        end: Callable[[], None] = getattr(self.machine, "close", lambda: None)
+        end()
 
     def provides(self, function: str) -> bool:
         """Whether the machine has the function's symbol."""

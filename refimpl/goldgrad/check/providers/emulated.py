@@ -31,9 +31,11 @@ SECTIONS {{
 
 def machine(emulator: str, elf: Elf, seconds: float) -> Emulated:
     """The emulated machine with an ELF; a call may take ``seconds``."""
-    if emulator != "unicorn":
-        raise GoldgradError(f"functions are called in unicorn only, not in {emulator}; write @unicorn")
-    return Emulated(UnicornMachine(elf), seconds)
+    if emulator == UnicornMachine.name:
+        return Emulated(UnicornMachine(elf), seconds)
+    from ...board.served import MACHINES
+
+    return Emulated(MACHINES[emulator](elf), seconds)
 
 
 def firmware(sources: Sequence[Path], flags: Sequence[str] = (), entry: str = "0") -> Path:
@@ -72,6 +74,10 @@ class Emulated:
         self.name = machine.name
         self.has, self.place = machine.has, machine.place
         self.constant, self.collect = machine.constant, machine.collect
+
+    def close(self) -> None:
+        """End the emulator."""
+        self.machine.close()
 
     def call(self, symbol: str, arguments: Sequence[Word]) -> int:
         """Call a function; :class:`Crashed` for a trap, :class:`Hung` at no end."""

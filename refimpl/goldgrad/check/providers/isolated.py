@@ -15,7 +15,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -34,6 +34,8 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """A process with threads is not to be forked, and small matrices gain nothing from them."""
 START_SECONDS = 120.0
 """How long opening may take: it compiles."""
+END_SECONDS = 2.0
+"""How long ending may take unless it is forced."""
 
 
 class Crashed(Exception):  # noqa: N818  (the provider's fault)
@@ -72,6 +74,7 @@ class Isolated:
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
             env={**os.environ, **ONE_THREAD},
+            start_new_session=True,  # one group with all that it starts
         )
         there.close()
         self._pipe = Connection(here.detach())
@@ -90,13 +93,12 @@ class Isolated:
         self.close()
 
     def close(self) -> None:
-        """End both processes."""
+        """End both processes: the worker ends what it has started when it sees the pipe's end, or all are ended."""
         self._pipe.close()
-        if self._worker:
-            with suppress(ProcessLookupError):
-                os.kill(self._worker, signal.SIGKILL)
-        self._worker = 0
-        self._keeper.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._keeper.wait(END_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(self._keeper.pid, signal.SIGKILL)
         self._keeper.wait()
 
     def provides(self, function: str) -> bool:
@@ -216,15 +218,20 @@ def _how(status: int) -> str:
 
 def _work(pipe: Connection, provider: Provider) -> None:
     """Run what is asked; never returns."""
+    code = 0
     try:
         while True:
             _, function, inputs, outputs, sent, attributes = pipe.recv()
             _serve(pipe, provider, function, inputs, outputs, sent, attributes)
     except (OSError, EOFError):
-        os._exit(0)
+        pass
     except BaseException:  # as above
         traceback.print_exc()
-        os._exit(70)
+        code = 70
+    end: Callable[[], None] = getattr(provider, "close", lambda: None)
+    with suppress(Exception):
+        end()
+    os._exit(code)
 
 
 def _serve(

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from .isolated import Isolated
 
 FORMS = (
-    "py:MODULE, so:LIB.so, c:FILE.c, c:FILE.c@unicorn, elf:FW.elf@unicorn, dir:PATH, "
+    "py:MODULE, so:LIB.so, c:FILE.c, c:FILE.c@unicorn, elf:FW.elf@unicorn (or @qemu, @renode), dir:PATH, "
     "or goldgrad's own: c, m7@unicorn, portable@unicorn, reference"
 )
+
+
+EMULATOR_SECONDS = 120.0
+"""What starting an emulator may take, and ending a call in it."""
 
 
 def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
@@ -32,7 +36,9 @@ def open_provider(text: str, seconds: float = 10.0, **options: Any) -> Isolated:
     from .isolated import Isolated
 
     _opener(text)
-    return Isolated(text, {**options, "seconds": seconds}, seconds)
+    is_emulated = "@" in text or text.startswith("elf:")
+    patience = seconds + EMULATOR_SECONDS if is_emulated else seconds  # an emulator ends a call itself
+    return Isolated(text, {**options, "seconds": seconds}, patience)
 
 
 def open_here(text: str, mapping: Path | None = None, flags: Sequence[str] = (), seconds: float = 10.0) -> Provider:

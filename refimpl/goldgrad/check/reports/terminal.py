@@ -19,6 +19,8 @@ WIDEST = 200
 def show(console: Console, report: Report) -> None:
     """Print the table, every failure, and the verdict."""
     console.print(_table(report))
+    if report.costs:
+        console.print(_costs(report))
     seen: set[str] = set()
     for finding in report.findings:
         show_finding(console, finding, brief=finding.function in seen)
@@ -42,6 +44,29 @@ def _table(report: Report) -> Table:
             f"{sum(result.cases for result in results):,}",
             f"{sum(result.seconds for result in results):.1f}",
             judgement(results),
+        )
+    return grid
+
+
+def _costs(report: Report) -> Table:
+    grid = Table(
+        "largest case",
+        box=SIMPLE_HEAD,
+        caption="instructions counted, cycles by the timing model; i, c: a MAC or element; stack and text in bytes",
+        caption_justify="left",
+    )
+    for heading in ("instructions", "cycles", "±", "i", "c", "stack", "text"):
+        grid.add_column(heading, justify="right")
+    for cost in report.costs:
+        grid.add_row(
+            f"{cost.function} [dim]{escape(cost.shape)}[/dim]",
+            f"{cost.instructions:,}",
+            f"{cost.cycles:,}",
+            f"{cost.band_percent:g} %",
+            f"{cost.each:.1f}",
+            f"{cost.cycles_each:.1f}",
+            f"{cost.stack:,}",
+            f"{cost.flash:,}",
         )
     return grid
 

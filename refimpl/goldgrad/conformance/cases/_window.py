@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class Sizes:
     out_hw: Pair
     kernel: Pair
     geometry: dict[str, Any]
+    budget: int = WORK
 
     @property
     def taps(self) -> int:
@@ -41,17 +42,48 @@ class Sizes:
 
     def channels(self, d: Draw) -> int:
         """A number of channels that the budget of work allows."""
-        return d.count(max(1, WORK // self.work))
+        return d.count(max(1, self.budget // self.work))
 
 
-def any_window(d: Draw) -> Sizes:
-    """Any legal window; one of four is that of a pointwise convolution, which kernels compute in a way of its own."""
+def any_window(d: Draw, wide: bool = False) -> Sizes:
+    """Any legal window; half are of the kinds that kernels compute in ways of their own: pointwise, or square with one
+    stride and padding about as wide as keeps the map's size.
+
+    With ``wide`` some maps have many columns, so that kernels that work in stripes have several.
+    """
     batch = d.batch()
-    if not d.of((False, False, False, True)):
+    kinds = ("any", "square", "pointwise", *(["wide"] if wide else []), "any", "square")
+    kind = "any" if d.only else d.of(kinds)
+    if kind == "any":
         return _sizes(batch, d.window())
-    in_hw = d.whole(1, 9), d.whole(1, 9)
-    geometry = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
-    return _sizes(batch, {"in_hw": in_hw, "kernel": (1, 1), **geometry})
+    if kind == "pointwise":
+        geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
+        return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
+    if kind == "wide":
+        return replace(_sizes(1, _square(d, (d.whole(1, 7), d.whole(70, 260)), (3, 3, 5))), budget=4 * WORK)
+    return _sizes(batch, _square(d, (d.whole(1, 11), d.whole(1, 11)), (3, 5, 7, 3)))
+
+
+def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
+    """A window as networks have them, on a map of this size."""
+    taps, stride = d.of(kernels), d.of((1, 2, 1))
+    pad: list[int] = []
+    for size in in_hw:
+        before, after = d.of((taps // 2, 0, 1, taps - 1)), d.of((taps // 2, 0, 1, taps - 1))
+        pad += (before, max(after, taps - before - size))
+    return {
+        "in_hw": in_hw,
+        "kernel": (taps, taps),
+        "stride": (stride, stride),
+        "pad": tuple(pad),
+        "dilation": (1, 1),
+    }
+
+
+def large_window(d: Draw) -> Sizes:
+    """The mean of a whole map that has more pixels than a byte counts."""
+    in_hw = d.whole(16, 20), d.whole(16, 20)
+    return _sizes(1, {"in_hw": in_hw, "kernel": in_hw, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)})
 
 
 def pool_window(d: Draw) -> Sizes:

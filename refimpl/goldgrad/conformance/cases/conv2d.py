@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from ...ops._split_weight import merge
 from ..case import Case
-from ..strategies import WORK, Draw, cases_of
+from ..strategies import Draw, cases_of
 from ._window import STEPS, Sizes, any_window
 
 
 def channels(d: Draw, s: Sizes) -> tuple[int, int]:
-    """Output and input channels."""
-    out_c = d.count(max(1, min(WORK // s.work, STEPS // s.taps)))
-    return out_c, d.count(max(1, WORK // (s.work * out_c)))
+    """Output and input channels; of windows of 3 x 3 often three, as an image has."""
+    out_c = d.count(max(1, min(s.budget // s.work, STEPS // s.taps)))
+    most = max(1, s.budget // (s.work * out_c))
+    if s.kernel == (3, 3) and most >= 3 and not d.only and d.chance():
+        return out_c, 3
+    return out_c, d.count(most)
 
 
 @cases_of("conv2d.forward")
 def forward(d: Draw) -> Case:
     """Any window, a weight that is whole or split, biases up to where an accumulator could overflow."""
-    s = any_window(d)
+    s = any_window(d, wide=True)
     (out_c, in_c), x_zero = channels(d, s), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
     parts = d.split(w.shape)

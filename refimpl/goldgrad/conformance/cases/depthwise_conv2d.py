@@ -11,7 +11,7 @@ from ._window import any_window
 @cases_of("depthwise_conv2d.forward")
 def forward(d: Draw) -> Case:
     """Any window, a weight that is whole or split, biases up to where an accumulator could overflow."""
-    s = any_window(d)
+    s = any_window(d, wide=True)
     count, x_zero = s.channels(d), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, count)), d.weights((*s.kernel, count))
     parts = d.split(w.shape)
