@@ -6,8 +6,8 @@
 
 #include "goldgrad/depthwise_conv2d.h"
 
-#define GG_M7_PLANE_BYTES 8192   /* of planes: more only where one row of outputs takes more */
-#define GG_M7_GROUPS_BYTES 10240 /* of all that groups of channels need: more only where one takes more */
+#define GG_M7_PLANE_BYTES 8192  /* of planes: more only where one row of outputs takes more */
+#define GG_M7_GROUPS_BYTES 4096 /* of all that groups of channels need: more only where one takes more */
 
 /* Sizes in elements, offsets in bytes; planes lie at 0. */
 typedef struct {
