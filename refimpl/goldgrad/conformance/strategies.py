@@ -219,8 +219,26 @@ class Draw:
         most: Array = INT32_MAX - ends.max(axis=0).sum(axis=1)
         bias: Array = np.zeros(w.shape[0])
         kind = self.of(
-            ("zeros", "ties", "random", "any", "ends", "some ends", "ties", "random", "ties", "random", "random")
+            (
+                "zeros",
+                "ties",
+                "random",
+                "any",
+                "ends",
+                "some ends",
+                "beyond",
+                "ties",
+                "random",
+                "ties",
+                "random",
+                "random",
+            )
         )
+        if kind == "beyond":  # codes that are no int16, but just so
+            bound = 127 * flat.shape[1] * max(127 - x_zero, x_zero + 128)
+            signs = self.random.choice([-1, 1], w.shape[0])
+            bias = np.clip(20 * bound * signs, least, most).astype(np.int32)
+            return bias, float32(self.random.uniform(33000, 64000, w.shape[0]) / (21.0 * bound))
         if kind == "ties" and self.flavour is Flavour.HARD:
             m = self.magnitudes((w.shape[0],), -25, -21)
             codes = self.random.integers(-60, 60, w.shape[0]) + 0.5

@@ -9,11 +9,13 @@ from ._window import STEPS, Sizes, any_window
 
 
 def channels(d: Draw, s: Sizes) -> tuple[int, int]:
-    """Output and input channels; of windows of 3 x 3 often three, as an image has."""
+    """Output and input channels; of windows of 3 x 3 often three, as an image has, of pixels alone often eights."""
     out_c = d.count(max(1, min(s.budget // s.work, STEPS // s.taps)))
     most = max(1, s.budget // (s.work * out_c))
     if s.kernel == (3, 3) and most >= 3 and not d.only and d.chance():
         return out_c, 3
+    if s.kernel == (1, 1) and most >= 8 and not d.only and d.chance():
+        return out_c, 8 * d.whole(1, min(most, 64) // 8)
     return out_c, d.count(most)
 
 
