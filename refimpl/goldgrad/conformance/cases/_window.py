@@ -52,7 +52,7 @@ def any_window(d: Draw, wide: bool = False) -> Sizes:
     With ``wide`` some maps have many columns, so that kernels that work in stripes have several.
     """
     batch = d.batch()
-    kinds = ("any", "square", "pointwise", *(["wide"] if wide else []), "square", "any", "square")
+    kinds = ("any", "square", "pointwise", *(["wide"] * 2 if wide else []), "square", "any", "square")
     kind = "any" if d.only else d.of(kinds)
     if kind == "any":
         return _sizes(batch, d.window())
@@ -71,10 +71,10 @@ def any_window(d: Draw, wide: bool = False) -> Sizes:
 
 def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
     """A window as networks have them, on a map of this size."""
-    taps, stride = d.of(kernels), d.of((1, 2, 1))
+    taps, stride = d.of(kernels), d.of((1, 2, 3, 1, 2))
     pad: list[int] = []
     for size in in_hw:
-        before, after = d.of((taps // 2, 0, 1, taps - 1)), d.of((taps // 2, 0, 1, taps - 1))
+        before, after = d.of((taps // 2, 0, 1, taps, taps - 1)), d.of((taps // 2, 0, 1, taps, taps - 1))
         pad += (before, max(after, taps - before - size))
     return {
         "in_hw": in_hw,
@@ -83,6 +83,12 @@ def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
         "pad": tuple(pad),
         "dilation": (1, 1),
     }
+
+
+def image_window(d: Draw) -> Sizes:
+    """That of a network's first layer, on a small image."""
+    stride, in_hw = d.of((1, 2, 1)), (d.whole(1, 7), d.whole(1, 24))
+    return _sizes(1, {"in_hw": in_hw, "kernel": (3, 3), "stride": (stride,) * 2, "pad": (1,) * 4, "dilation": (1, 1)})
 
 
 def large_window(d: Draw) -> Sizes:
