@@ -279,7 +279,7 @@ def _others(refit: Refit) -> str:
     by_value: dict[float, list[str]] = {}
     for name, value in refit.others.items():
         by_value.setdefault(value, []).append(name)
-    said = "; ".join(f"{value:g}: {', '.join(names)}" for value, names in sorted(by_value.items()))
+    said = "; ".join(f"{value:g}: {' / '.join(names)}" for value, names in sorted(by_value.items()))
     count = len(refit.others)
     return f"Of {count} other points to which it makes a difference of {TELLS:g} %, each alone would give {said}."
 
