@@ -1,7 +1,8 @@
 """Time the reference and the C kernels on layers of a small network, then whole steps: ``make bench``.
 
 Prints milliseconds, the least of several runs; forward is the layer, backward its three gradients.  What planning and
-interpreting whole training steps takes is in bench_plans, what timing one on the board takes in bench_cycles.
+interpreting whole training steps takes is in bench_plans, what timing one on the board takes in bench_cycles, what
+measuring kernels takes in bench_trying.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 import bench_cycles
 import bench_plans
+import bench_trying
 from goldgrad import kernels, ops
 
 RUNS = 5
@@ -76,6 +78,8 @@ def main() -> None:
     bench_plans.main()
     print()
     bench_cycles.main()
+    print()
+    bench_trying.main()
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
 import pytest
@@ -13,7 +16,7 @@ from rich.console import Console
 from goldgrad import cli
 from goldgrad.jobs.latency import Step
 from goldgrad.models import MODELS
-from goldgrad.report import figures
+from goldgrad.report import figures, kept
 from goldgrad.report.figures import STAGES, measure
 from goldgrad.report.planned import planned
 from goldgrad.report.published_numbers import KINDS, PUBLISHED, REORDERING
@@ -165,3 +168,33 @@ def test_bad_input_is_one_line_and_writes_nothing(monkeypatch, capsys, tmp_path,
     assert (code, out) == (2, "")
     assert err.startswith("goldgrad: ") and err.count("\n") == 1 and said in err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_measured_of_the_same_sources_is_not_again(tmp_path):
+    cases = [(2, 3), (4, 5)]
+    with ThreadPoolExecutor(1) as pool:
+        first = [*kept.each(pool, Fraction, fraction, cases, "content", tmp_path)]
+        assert [f.value for f in first] == [2 / 3, 4 / 5]
+        again = [*kept.each(pool, Fraction, fraction, [(4, 5), (6, 7)], "content", tmp_path)]
+        assert [f.made for f in again] == [first[1].made, 3]
+        assert [f.made for f in kept.each(pool, Fraction, fraction, cases, "other", tmp_path)] == [4, 5]
+        (tmp_path / "fraction.part").write_text("{")  # what an interruption leaves
+        assert [f.made for f in kept.each(pool, Fraction, fraction, cases, "other", tmp_path)] == [4, 5]
+
+
+@dataclass
+class Fraction:
+    value: float
+    made: int
+
+
+made = itertools.count(1)
+
+
+def fraction(a, b):
+    return Fraction(a / b, next(made))
+
+
+def test_plans_do_not_depend_on_how_they_are_run():
+    assert kept.sources(False) != kept.sources(True)
+    assert kept.sources(True) == kept.sources(True)

@@ -88,19 +88,29 @@ def build_kernels(
 ) -> Elf:
     """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`.
 
-    With ``functions``, names in C, only the sources that these need.  ``instead`` puts sources into the place of some
-    of the set's, warnings allowed: experiments, and mutants.
+    With ``functions``, names in C, only the sources that these need, as far as their texts tell; else all.
+    ``instead`` puts sources into the place of some of the set's, warnings allowed: experiments, and mutants.
     """
     toolchain = toolchain or find_toolchain()
     firmware = paths.data("renode") / "firmware"
-    jobs = kernel_sources(kernels)
-    jobs = jobs if functions is None else _needed(jobs, functions)
-    entry = min(functions) if functions else "gg_conv2d_forward"
-    jobs.append((firmware / "memory.c", (f"-I{firmware}", "-fno-builtin")))
-    own = [job for job in jobs if job[0] not in (instead or {})]
-    others = [(there, (*flags, "-w")) for source, flags in jobs if (there := (instead or {}).get(source))]
-    objects = [path for group in (own, others) for path in _objects(toolchain, group, target.parent / "objects")]
-    _link(toolchain, objects, firmware / SCRIPT, target, "-Wl,--no-gc-sections", f"-Wl,-e,{entry}")
+    memory: Job = (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))
+    jobs = [
+        (instead[source], (*given, "-w")) if instead and source in instead else (source, given)
+        for source, given in kernel_sources(kernels)
+    ]
+    few = _needed(jobs, functions) if functions else jobs
+    flags = ("-Wl,--no-gc-sections", f"-Wl,-e,{min(functions) if functions else 'gg_conv2d_forward'}")
+
+    def link(chosen: Sequence[Job]) -> None:
+        objects = _objects(toolchain, [*chosen, memory], target.parent / "objects")
+        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
+
+    try:
+        link(few)
+    except BuildError as fault:
+        if len(few) == len(jobs) or "cannot link" not in str(fault):
+            raise
+        link(jobs)
     return Elf.read(target)
 
 

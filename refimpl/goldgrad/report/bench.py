@@ -35,6 +35,9 @@ FOLDER = Path("out/bench")
 """Where objects are kept, so that only what was changed is compiled again."""
 SHORT = {"tinyengine": "TE", "cmsis_nn": "CN", "tflm": "TFLM"}
 """Peers, for columns."""
+NAMES = {"forward": "int8", "vjp_x": "float32, gradient of x:", "vjp_w": "float32, gradient of w:"}
+DEEP = 40
+"""Channels from which on a pointwise convolution's products outweigh what comes with each output."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ def run(console: Console, wanted: Wanted) -> int:
         sweep = Sweep(**{**vars(sweep), "comparison": _compared(old, sweep, wanted)})
     console.print(f"kernels: {sweep.kernels}; compiler: {sweep.toolchain.version}", markup=False)
     console.print(_table(sweep))
+    if len(by_kind(sweep.found)) > 1:
+        console.print(_kinds(sweep.found))
     for line in notes(sweep):
         console.print(line, markup=False)
     if sweep.comparison:
@@ -182,6 +187,39 @@ def _total(members: Sequence[Measured]) -> tuple[str, ...]:
     least = sum(m.limit.cycles for m in members)
     shapes = f"  {len(members)} shape{'s' * (len(members) > 1)}, {members[0].per}"
     return shapes, f"{cycles:,.0f}", f"{total / work:.2f}", f"{cycles / work:.2f}", f"{cycles / least:.2f}{' ' * 7}"
+
+
+def by_kind(found: Sequence[Measured]) -> dict[str, list[Measured]]:
+    """Shapes of multiply-accumulates by what decides how fast a kernel can be: kind, window, depth, map."""
+    kinds: dict[str, list[Measured]] = defaultdict(list)
+    for m in found:
+        operator, _, function = m.function.partition(".")
+        if operator in ("conv2d", "depthwise_conv2d"):
+            weight = m.call.results[0] if function == "vjp_w" else m.call.named["w"]
+            depthwise = operator == "depthwise_conv2d"
+            size, stride = weight.shape[0 if depthwise else 1], m.call.attributes.get("stride", (1, 1))[0]
+            words = (
+                "pointwise" if size == 1 else f"{'depthwise' if depthwise else 'convolution'} {size}x{size} s{stride}"
+            )
+            if function == "forward" and size == 1:
+                words += f", K {'>=' if weight.shape[-1] >= DEEP else '<'} {DEEP}"
+            elif function != "forward" and not depthwise:
+                rows = m.call.named["x"].shape[1] if function == "vjp_w" else m.call.attributes["in_hw"][0]
+                words += f", {rows} x {rows}"
+            kinds[f"{NAMES[function]} {words}"].append(m)
+    return dict(sorted(kinds.items()))
+
+
+def _kinds(found: Sequence[Measured]) -> Table:
+    table = Table(box=SIMPLE_HEAD, caption="each shape once", caption_justify="left")
+    for column in ("kind", "shapes", "i/MAC", "cycles/MAC", "least", "most", "x limit"):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for name, members in by_kind(found).items():
+        total, work, cycles = (sum(getattr(m, name) for m in members) for name in ("instructions", "work", "cycles"))
+        each = sorted(m.cycles_each for m in members)
+        rates = (total / work, cycles / work, each[0], each[-1], cycles / sum(m.limit.cycles for m in members))
+        table.add_row(name, f"{len(members)}", *(f"{rate:.2f}" for rate in rates))
+    return table
 
 
 def _count(each: float | None) -> str:

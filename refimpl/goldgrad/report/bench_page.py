@@ -12,7 +12,7 @@ from .._version import __version__
 from ..board.timing.table import load
 from ..jobs.bench_baseline import RATES
 from ..jobs.latency import Step
-from .bench import SHORT, Sweep
+from .bench import SHORT, Sweep, by_kind
 from .bench_pictures import by_layer, roofline
 from .peer_counts import counts, peers
 
@@ -27,6 +27,7 @@ def page(sweep: Sweep, steps: Sequence[Step], notes: Sequence[str]) -> bytes:
         sweep=sweep,
         version=__version__,
         timing=load(),
+        kinds=by_kind(sweep.found),
         groups=[(name, list(group)) for name, group in groupby(sweep.found, key=lambda m: m.function)],
         peers=[(name, SHORT[name]) for name in peers()],
         names=peers(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def sources(runs: bool) -> str:
 
 
 def each(
-    pool: ProcessPoolExecutor,
+    pool: Executor,
     kind: type[Any],
     function: Callable[..., Any],
     cases: Sequence[tuple[Any, ...]],
