@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS)
 C_FILES := $(sort $(shell find kernels_c -name '*.[ch]'))
 M7_FILES := $(sort $(wildcard kernels_c/src/cortex_m7/*.c))
 M7_TARGET := --target=thumbv7em-none-eabihf -mcpu=cortex-m7
-FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch] examples/*/*.c))
+FIRMWARE := $(sort $(wildcard renode/firmware/*.[ch] renode/calls/*.c examples/*/*.c))
 WORKFLOWS := $(sort $(wildcard .github/workflows/*.yml examples/*/.github/workflows/*.yml))
 OBSERVERS := $(sort $(wildcard refimpl/goldgrad/board/emulators/*.[ch]))
 

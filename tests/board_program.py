@@ -122,7 +122,7 @@ def fail(board: Board, fault: str) -> None:
 def kill_in(board: Board, region: str) -> None:
     """Kill the process of a board's emulator as soon as the next command has got to a region, whenever that is."""
     wanted, emulator = [r.name for r in board.program.regions].index(region), board.emulator
-    process = emulator._process
+    process = emulator._process.process
     assert process
 
     def now() -> int:

@@ -267,17 +267,9 @@ def pair(r: tuple[str, str, str, str], at: int = 0, first: bool = True, second: 
     yield from (f"str {word}, [r3, #{at + 4 * i}]" for i, word in enumerate((a, c, b, d)))
 
 
-def planes() -> Iterator[str]:
-    """r0 p, of which groups count down; r1 where pixels are, r2 from one to the next, r3 where words go, r5 -x_zero."""
+def plane_row() -> Iterator[str]:
+    """A row of words: one with padding first, two pixels, twice two pixels, one with padding last."""
     one, two = ("r6", "r7", "r8", "r9"), ("r10", "r11", "r12", "lr")
-    yield "push {r4-r11, lr}"
-    yield "ldm r0, {r1, r2, r3, r5}"
-    yield "sub sp, sp, #12"
-    yield "str r1, [sp, #4]"
-    yield "7:"
-    yield f"ldr r6, [r0, #{ROWS}]"
-    yield "str r6, [sp]"
-    yield "1:"
     yield f"ldr r6, [r0, #{LEADS}]"
     yield "cbz r6, 2f"
     yield from pair(one, first=False)
@@ -302,6 +294,19 @@ def planes() -> Iterator[str]:
     yield from pair(one, second=False)
     yield "add r3, r3, #16"
     yield "6:"
+
+
+def planes() -> Iterator[str]:
+    """r0 p, of which groups count down; r1 where pixels are, r2 from one to the next, r3 where words go, r5 -x_zero."""
+    yield "push {r4-r11, lr}"
+    yield "ldm r0, {r1, r2, r3, r5}"
+    yield "sub sp, sp, #12"
+    yield "str r1, [sp, #4]"
+    yield "7:"
+    yield f"ldr r6, [r0, #{ROWS}]"
+    yield "str r6, [sp]"
+    yield "1:"
+    yield from plane_row()
     yield "ldr r7, [sp]"
     yield f"ldr r6, [r0, #{GAP}]"
     yield "subs r7, r7, #1"

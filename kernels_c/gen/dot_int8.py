@@ -21,11 +21,7 @@ from assembly import file, function, write
 from schedule import scheduled
 
 # Offsets in gg_m7_dot_t.
-P_BIAS, P_M, P_W, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = (
-    0,
-    16,
-    *range(32, 72, 4),
-)
+P_BIAS, P_M, P_W, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = range(0, 48, 4)
 # On the stack.
 P, BIAS, W, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE = 0, 4, *range(20, 52, 4)
 FRAME = 52
@@ -146,8 +142,9 @@ def enter(raw: bool = False) -> Iterator[str]:
         yield "vpush {s16-s23}"
     yield f"sub sp, sp, #{FRAME}"
     yield f"str r0, [sp, #{P}]"
+    yield f"ldr r3, [r0, #{P_BIAS}]"
     for i in range(4):
-        yield f"ldr r{4 + i}, [r0, #{P_BIAS + 4 * i}]"
+        yield f"ldr r{4 + i}, [r3, #{4 * i}]"
         yield f"str r{4 + i}, [sp, #{BIAS + 4 * i}]"
     places = {W: P_W, X_END: P_X_END} if raw else {W: P_W, X_END: P_X_TWO, BITS: P_BITS}
     for i, (to, offset) in enumerate(places.items()):
@@ -162,7 +159,8 @@ def enter(raw: bool = False) -> Iterator[str]:
         for pointer, step in ((Y, Y_STEP), (MASK, MASK_STEP)):
             yield f"str r1, [sp, #{pointer}]"
             yield f"str r2, [sp, #{step}]"
-        yield from (f"vldr s{8 + i}, [r0, #{P_M + 4 * i}]" for i in range(4))
+        yield f"ldr r1, [r0, #{P_M}]"
+        yield from (f"vldr s{8 + i}, [r1, #{4 * i}]" for i in range(4))
         yield f"vldr s12, [r0, #{P_MAGIC}]"
 
 
@@ -289,9 +287,15 @@ def four_rows(at: int, to: int) -> Iterator[str]:
 
 
 def widen_w() -> Iterator[str]:
-    """r0 four rows' pointers and the next free word, r1 groups of 8 channels."""
-    yield "push {r0, r4-r11, lr}"
-    yield "ldm r0, {r2-r5, r12}"
+    """r0 the first of four rows, r1 bytes from one to the next, r2 where words go, r3 groups of 8 channels."""
+    yield "push {r4-r11, lr}"
+    yield "mov r12, r2"
+    yield "add r4, r0, r1, lsl #1"
+    yield "add r5, r4, r1"
+    yield "mov r2, r0"
+    yield "mov r6, r3"
+    yield "add r3, r0, r1"
+    yield "mov r1, r6"
     yield "1:"
     yield from four_rows(0, 0)
     yield from four_rows(4, 32)
@@ -299,15 +303,17 @@ def widen_w() -> Iterator[str]:
     yield "add r12, r12, #64"
     yield "subs r1, r1, #1"
     yield "bne 1b"
-    yield "ldr r0, [sp]"
-    yield "stm r0, {r2-r5, r12}"
-    yield "pop {r0, r4-r11, pc}"
+    yield "pop {r4-r11, pc}"
 
 
 def widen_window_rows() -> Iterator[str]:
-    """r0 four rows' pointers and the next free word: 27 weights each, in the words of widen_windows."""
+    """r0 the first of four rows, r1 bytes to the next, r2 where words go: 27 weights each, in widen_windows' words."""
     yield "push {r4-r11, lr}"
-    yield "ldm r0, {r2-r5, r12}"
+    yield "mov r12, r2"
+    yield "add r4, r0, r1, lsl #1"
+    yield "add r5, r4, r1"
+    yield "mov r2, r0"
+    yield "add r3, r0, r1"
     yield "mov r1, #3"
     yield "1:"
     yield from four_rows(0, 0)
@@ -349,13 +355,15 @@ FUNCTIONS = (
     ),
     function(
         "gg_m7_widen_rows",
-        "gg_m7_rows_t *p __attribute__((unused)), int32_t groups __attribute__((unused))",
+        "const int8_t *w __attribute__((unused)), int32_t step __attribute__((unused)),\n"
+        "                      int16_t *to __attribute__((unused)), int32_t groups __attribute__((unused))",
         scheduled(widen_w()),
         "Four rows of a weight, groups of 8 channels.",
     ),
     function(
         "gg_m7_widen_window_rows",
-        "const gg_m7_rows_t *p __attribute__((unused))",
+        "const int8_t *w __attribute__((unused)), int32_t step __attribute__((unused)),\n"
+        "                             int16_t *to __attribute__((unused))",
         scheduled(widen_window_rows()),
         "Four rows of a weight of 3 x 3 pixels with 3 channels.",
     ),

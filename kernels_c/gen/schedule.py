@@ -1,4 +1,4 @@
-"""Puts instructions into the order in which a Cortex-M7 issues them best, by the table of the timing model.
+"""Puts instructions into the order in which a Cortex-M7 issues them best, by what cortex_m7.toml says of it.
 
 Generators write what is to be computed, registers and all; :func:`scheduled` moves instructions of a straight stretch
 past each other as far as registers, flags and memory allow.  It fills cycle after cycle with what is ready and has
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).resolve().parents[2] / "refimpl" / "goldgrad" / "board" / "timing" / "pipeline.toml"
+TABLE = Path(__file__).with_name("cortex_m7.toml")
 TRIES = 60
 GREATER = ("uadd8", "uadd16", "usub8", "usub16", "sadd8", "sadd16", "ssub8", "ssub16")
 """They set the flags that SEL takes."""
@@ -50,6 +50,9 @@ class Instruction:
     """Registers, and the operand that each is."""
     writes: list[tuple[str, str, int]] = field(default_factory=list)
     """Registers, the result that each is, and how many cycles later than the first."""
+    shadow: bool = False
+    """It waits behind a VFMA: for simplicity in either slot."""
+    casts_shadow: bool = False
     memory: str = ""
     place: tuple[str, int | None, int] = ("", None, 0)
     """Base register, displacement if it is known, and bytes."""
@@ -73,6 +76,7 @@ def parse(text: str) -> Instruction:
     row = _move(operands) if name == "vmov" else _rows()[name[:-1] if sets_flags else name]
     found = Instruction(text, row.get("slot", "either"), frozenset(row.get("uses", ())), row.get("cycles", 1))
     found.memory = row.get("memory", "")
+    found.shadow, found.casts_shadow = bool(row.get("shadow")), row.get("casts_shadow", False)
     if "list" in row["operands"]:
         _many(found, row, operands)
     else:
@@ -256,17 +260,21 @@ def _order(code: list[Instruction], priority: list[float]) -> tuple[int, list[in
     """Cycles, and the order: each cycle takes what is ready and has the highest priority."""
     front = _Front(code, priority)
     order: list[int] = []
-    cycle = 0
+    cycle = lit_from = 0
     while front.there:
-        first = next((n for n in front.there if front.since[n] <= cycle), None)
+
+        def ready(n: int) -> bool:
+            return front.since[n] <= cycle and not (code[n].shadow and cycle < lit_from)
+
+        first = next((n for n in front.there if ready(n)), None)
         if first is None:
-            cycle = min(front.since[n] for n in front.there)
+            cycle += 1
             continue
         front.take(first, cycle)
         pair = [first]
         if code[first].slot != "alone":
             for n in front.there:
-                if front.since[n] > cycle:
+                if not ready(n) or (code[n].shadow and code[first].casts_shadow):
                     continue
                 if _pairs(code[first], code[n]):
                     pair = [first, n]
@@ -277,6 +285,8 @@ def _order(code: list[Instruction], priority: list[float]) -> tuple[int, list[in
                 front.take(n, cycle)
                 break
         order += pair
+        if any(code[n].casts_shadow for n in pair):
+            lit_from = cycle + _table()["shadow"]["cycles"] + 1
         cycle += code[pair[0]].cycles
     return cycle, order
 

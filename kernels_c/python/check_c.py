@@ -20,7 +20,8 @@ from elftools.elf.elffile import ELFFile
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 COMPILERS_CALL = {"memcpy", "memmove", "memset"}
 KERNELS_CALL = {"gg_exp32", "gg_log32"}  # goldgrad/numerics.h
-OWN = ("gg_m7_", "gg_portable_", "gg_conv2d_forward")  # what kernels for a Cortex-M7 share, and fall back upon (ABI-S5)
+OWN = ("gg_m7_", "gg_portable_", "gg_conv2d_forward", "gg_conv2d_vjp_x", "gg_add_vjp_x")
+"""What kernels for a Cortex-M7 share, and fall back upon (ABI-S5)."""
 
 
 def check(compiler: Compiler, sources: list[Path], headers: bool = True) -> list[str]:

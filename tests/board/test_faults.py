@@ -99,7 +99,7 @@ def test_an_emulator_that_dies_half_way():
 def test_an_emulator_that_hangs():
     with Board(program(any_compiler()), emulator("qemu")) as board:
         board.emulator._gdb._seconds = 0.5
-        os.kill(board.emulator._process.pid, signal.SIGSTOP)
+        os.kill(board.emulator._process.process.pid, signal.SIGSTOP)
         with pytest.raises(EmulatorDied, match="qemu stopped answering") as caught:
             board.read("fc.weight")
         one_line(caught.value)

@@ -46,7 +46,7 @@ def faulty(fault):
     """An ELF whose step commits the fault in the operator."""
     file = folder() / f"tiny-{fault}.c"
     file.write_text(with_fault(source()[1], fault))
-    return build([file], file.with_suffix(".elf"), kernels=on_board.KERNELS[0])
+    return build([file], file.with_suffix(".elf"), kernels=on_board.KERNELS)
 
 
 def with_fault(text, fault):

@@ -155,3 +155,20 @@ def test_sums(shape, y_zero):
 def test_an_image(count, m, x_zero, y_zero):
     x = np.random.default_rng(count).integers(0, 256, (1, 1, count, 3)).astype(np.uint8)
     check(Case("quantize_input.from_uint8", (x, np.float32([m])), {"x_zero": x_zero, "y_zero": y_zero}))
+
+
+@pytest.mark.rules("MAXP-S1", "MAXP-S2", "MAXP-S3", "MAXP-F1", "ABI-S5")
+@pytest.mark.parametrize("channels", [3, 4, 7, 12, 16, 21])
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"kernel": (2, 2), "stride": (2, 2)},
+        {"kernel": (3, 3), "stride": (1, 2), "pad": (1, 1, 1, 1), "lo": -20, "hi": 90},
+        {"kernel": (3, 2), "stride": (1, 1), "dilation": (2, 3), "pad": (2, 0, 0, 2), "lo": 5},
+    ],
+)
+def test_largest_codes(channels, window):
+    draw = np.random.default_rng(channels)
+    x = codes(draw, 1, 7, 8, channels)
+    x[:, :3] //= 64  # many that are equal
+    check(Case("max_pool2d.forward", (x,), window))

@@ -91,6 +91,41 @@ def test_gradient_of_a_pointwise_weight(sizes, starts):
     check(Case("conv2d.vjp_w", (g, x, dw0), {"x_zero": -128 if starts else 3, "kernel": (1, 1), **POINTWISE}))
 
 
+CONVOLUTIONS = [
+    # height, width, output channels, input channels, kept, kernel, stride, dilation, pad
+    (8, 8, 16, 20, 0, 3, 1, 1, (1, 1, 1, 1)),
+    (9, 7, 5, 9, 2, 3, 2, 1, (1, 0, 1, 1)),
+    (6, 12, 40, 6, 1, 5, 1, 1, (2, 2, 2, 2)),
+    (6, 5, 3, 37, 30, 2, 3, 1, (0, 1, 0, 0)),
+    (7, 9, 11, 4, 0, 3, 1, 2, (2, 2, 2, 2)),
+    (5, 6, 8, 8, 8, 1, 2, 1, (0, 0, 0, 0)),
+    (2, 3, 2, 3, 1, 13, 1, 1, (6, 6, 6, 6)),
+]
+
+
+def reach(height, width, kernel, stride, dilation, pad):
+    """Height and width of the output."""
+    span = (kernel - 1) * dilation + 1
+    return [(size + a + b - span) // stride + 1 for size, a, b in ((height, *pad[:2]), (width, *pad[2:]))]
+
+
+@mark.rules("CONV-S4", "CONV-S5", "CONV-S7", "ABI-S5")
+@mark.parametrize("sizes", CONVOLUTIONS, ids=str)
+@mark.parametrize("starts", [False, True])
+def test_gradients_of_a_convolution(sizes, starts):
+    """Pixels that meet the same taps, alone and several in a row; taps that meet nothing; runs of output channels."""
+    height, width, out_c, in_c, kept, kernel, stride, dilation, pad = sizes
+    v = Values(out_c)
+    w = v.codes(out_c, kernel, kernel, in_c, least=-127)
+    window = {"stride": (stride, stride), "pad": pad, "dilation": (dilation, dilation)}
+    g = v.floats(1, *reach(height, width, kernel, stride, dilation, pad), out_c, special=int(starts))
+    dx0 = v.floats(1, height, width, in_c, special=1) if starts else None
+    check(Case("conv2d.vjp_x", (g, w, dx0, *v.split(*w.shape, kept=kept)), {"in_hw": (height, width), **window}))
+    dw0 = v.floats(*w.shape, special=1) if starts else None
+    operands = (g, v.codes(1, height, width, in_c), dw0)
+    check(Case("conv2d.vjp_w", operands, {"x_zero": -128 if starts else 3, "kernel": (kernel, kernel), **window}))
+
+
 WINDOWS = [
     # height, width, channels, kept, kernel, stride, pad
     (4, 4, 32, 0, 3, 1, (1, 1, 1, 1)),
@@ -122,13 +157,29 @@ WINDOWS = [
 def test_gradient_of_a_depthwise_input(sizes, starts):
     height, width, channels, kept, kernel, stride, pad = sizes
     v = Values(channels)
-    reach = [(size + a + b - kernel) // stride + 1 for size, a, b in ((height, *pad[:2]), (width, *pad[2:]))]
     w = v.codes(kernel, kernel, channels, least=-127)
     dx0 = v.floats(1, height, width, channels, special=1) if starts else None
     geometry = {"stride": (stride, stride), "pad": pad, "dilation": (1, 1)}
-    g = v.floats(1, *reach, channels, special=int(starts))
+    g = v.floats(1, *reach(height, width, kernel, stride, 1, pad), channels, special=int(starts))
     operands = (g, w, dx0, *v.split(*w.shape, kept=kept))
     check(Case("depthwise_conv2d.vjp_x", operands, {"in_hw": (height, width), **geometry}))
+
+
+@mark.rules("DW-S5", "DW-S6", "ABI-S5")
+@mark.parametrize("sizes", [*WINDOWS, (60, 30, 4, 0, 3, 1, (1, 1, 1, 1)), (40, 50, 6, 4, 5, 2, (2, 2, 2, 2))], ids=str)
+@mark.parametrize("starts", [False, True])
+def test_gradient_of_a_depthwise_weight(sizes, starts):
+    """Whole weights, and slices of them; maps that scratch holds, and maps that it holds bands of."""
+    height, width, channels, kept, kernel, stride, pad = sizes
+    v = Values(channels)
+    window = {"stride": (stride, stride), "pad": pad, "dilation": (1, 1)}
+    g = v.floats(1, *reach(height, width, kernel, stride, 1, pad), channels, special=int(starts))
+    count = kept or channels
+    dw0 = v.floats(kernel, kernel, count, special=1) if starts else None
+    chosen = v.split(channels, kept=kept)[1:]
+    operands = (g, v.codes(1, height, width, count), dw0, *chosen)
+    attributes = {"x_zero": -128 if starts else 3, "kernel": (kernel, kernel), **window}
+    check(Case("depthwise_conv2d.vjp_w", operands, attributes))
 
 
 @mark.rules("SCALE-S1", "SCALE-S2", "ADD-S4", "BIAS-S1", "ABI-S5")

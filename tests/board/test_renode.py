@@ -176,7 +176,7 @@ def test_renode_hangs(monkeypatch):
     with Board(program(any_compiler()), emulator("renode")) as board:
         board._seconds = 1.0
         monkeypatch.setattr(renode, "GRACE_SECONDS", 1.0)
-        group = board.emulator._process.pid
+        group = board.emulator._process.process.pid
         assert running(group)
         os.killpg(group, signal.SIGSTOP)
         start = time.monotonic()

@@ -153,7 +153,7 @@ def test_what_the_action_takes_is_what_it_runs():
     text = (ROOT / "action.yml").read_text()
     inputs = re.findall(r"^  ([\w-]+):\n    description", text.partition("outputs:")[0], re.MULTILINE)
     passed = dict(re.findall(r"GG_(\w+): \$\{\{ inputs\.([\w-]+) \}\}", text))
-    assert set(passed.values()) | {"python-version"} == set(inputs)
+    assert set(passed.values()) | {"python-version", "artifact"} == set(inputs)
     assert {name.lower() for name in passed} == set(passed.values())
     used = set(re.findall(r'given(?:\.get\(|\[)"(\w+)"', Path(action.__file__).read_text()))
     assert used == set(passed.values())

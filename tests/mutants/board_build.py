@@ -1,7 +1,7 @@
 """Builds mutants of the kernels for a Cortex-M7: the mutated file alone is compiled, and linked with the rest.
 
 A mutant changes a file of ``kernels_c/src/cortex_m7``, a header there, or a generator (``gen/dot_int8.py``), which is
-run.  All of that happens in a copy of ``kernels_c``: includes and generators find each other in it.
+run.  All of that happens in a copy of ``kernels_c``, where includes and generators find each other.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from goldgrad.board.build import DEFINITION, build_kernels
@@ -33,11 +34,12 @@ def functions_in(file: str) -> tuple[str, ...]:
     return tuple(names[symbol] for symbol in defined if symbol in names)
 
 
-def build(file: str, text: str, folder: Path) -> Path:
-    """An ELF of all kernels with ``text`` in the place of ``file``; what others have in common lies beside it."""
+def build(file: str, text: str, functions: Sequence[str], folder: Path) -> Path:
+    """An ELF of functions, and what they need, with ``text`` in the place of ``file``; other objects lie beside it."""
     tree = folder / "kernels_c"
     for name in ("src", "gen"):
         shutil.copytree(KERNELS_C / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "refimpl").symlink_to(KERNELS_C.parent / "refimpl")  # the generators' scheduler reads the timing table
     mutated = tree / path_of(file).relative_to(KERNELS_C)
     mutated.write_text(text, encoding="utf-8")
     if mutated.parent.name == "gen":
@@ -50,7 +52,8 @@ def build(file: str, text: str, folder: Path) -> Path:
         raise ValueError("nothing that is compiled changes")
     reached = {copy for copy in copies if copy.suffix == ".c" and changed & included(copy)}
     instead = {SOURCES / copy.name: copy for copy in reached}
-    return build_kernels("m7", folder.parent / f"{folder.name}.elf", instead=instead).path
+    symbols = {f"gg_{name.replace('.', '_')}" for name in functions}
+    return build_kernels("m7", folder.parent / f"{folder.name}.elf", functions=symbols, instead=instead).path
 
 
 def included(source: Path) -> set[str]:

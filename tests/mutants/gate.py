@@ -35,7 +35,6 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 
 from goldgrad import numerics, paths
-from goldgrad.board.build import build_kernels
 from goldgrad.board.errors import BuildError
 from goldgrad.board.toolchain import host_toolchains
 from goldgrad.check.providers.calls import Abi
@@ -127,10 +126,10 @@ def mutants() -> list[Mutant]:
 
 
 def build(mutant: Mutant, folder: Path) -> Path:
-    """A library of the operators that the mutant touches, or an ELF of all kernels for a Cortex-M7."""
+    """A library of the operators that the mutant touches, or an ELF of them for a Cortex-M7."""
     folder.mkdir()
     if mutant.kind == "m7":
-        return board_build.build(mutant.file, mutant.patched(), folder)
+        return board_build.build(mutant.file, mutant.patched(), mutant.operators, folder)
     toolchain = next(toolchain for toolchain in host_toolchains() if not toolchain.missing)
     names = {f"{function.partition('.')[0]}.c" for function in mutant.operators}
     if "softmax_cross_entropy.c" in names:
@@ -315,8 +314,6 @@ def run(
 
     with tempfile.TemporaryDirectory(prefix="goldgrad-mutants-") as name:
         folder = Path(name)
-        if any(mutant.kind == "m7" for mutant in chosen):
-            build_kernels("m7", folder / "original.elf")  # what mutants share is compiled once
         waiting = [*enumerate(chosen)]
         going: list[Trial] = []
         while waiting or going:
@@ -361,6 +358,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="try so many, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="try those whose file or description has this in it")
+    parser.add_argument("--part", default="1/1", help="try the first of two parts (1/2), the second (2/2), and so on")
     parser.add_argument("--survivors", type=Path, help="try those that survived, or were faults, in this --json")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--examples", type=int, default=EXAMPLES)
@@ -371,6 +369,8 @@ def main() -> int:
         before = json.loads(arguments.survivors.read_text())
         left = {name for name, said in before if said is None or said.startswith(FAULT)}
         chosen = [mutant for mutant in chosen if str(mutant) in left]
+    part, parts = map(int, arguments.part.split("/"))
+    chosen = chosen[len(chosen) * (part - 1) // parts : len(chosen) * part // parts]
     if arguments.sample:
         chosen = sample(chosen, arguments.sample, arguments.seed)
     begun = time.monotonic()

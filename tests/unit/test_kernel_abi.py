@@ -54,6 +54,10 @@ CALLS = (
 )
 
 
+OTHERWISE = {"selected": "channels"}
+"""What a header calls otherwise than the operator table: ``channels`` is a size there."""
+
+
 @pytest.mark.rules("ABI-S1", "ABI-S3")
 @pytest.mark.parametrize("function", sorted(KERNELS))
 def test_prototype_follows_the_operator_table(function):
@@ -71,6 +75,8 @@ def test_prototype_follows_the_operator_table(function):
     table = FUNCTIONS[function]
     assert kinds.count("operand") == len(table.inputs)
     assert kinds.count("result") == len(table.outputs)
+    names = [p.rpartition("*")[2] for p, kind in zip(parameters, kinds, strict=True) if kind in ("operand", "result")]
+    assert [OTHERWISE.get(name, name) for name in names] == [*table.inputs, *table.outputs]
     in_order = [kind for kind in kinds if kind != "attributes"]
     assert in_order == sorted(in_order, key=("operand", "result", "scratch").index)
     assert ("scratch" in kinds) == (f"gg_{function.replace('.', '_')}_scratch_bytes" in PROTOTYPES)

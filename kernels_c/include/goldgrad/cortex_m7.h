@@ -17,5 +17,7 @@ int32_t gg_m7_depthwise_conv2d_forward_scratch_bytes(const gg_depthwise_conv2d_t
 int32_t gg_m7_conv2d_vjp_x_scratch_bytes(const gg_conv2d_t *p);
 int32_t gg_m7_conv2d_vjp_w_scratch_bytes(const gg_conv2d_t *p);
 int32_t gg_m7_depthwise_conv2d_vjp_x_scratch_bytes(const gg_depthwise_conv2d_t *p);
+int32_t gg_m7_depthwise_conv2d_vjp_w_scratch_bytes(const gg_depthwise_conv2d_t *p);
+int32_t gg_m7_fully_connected_vjp_x_scratch_bytes(const gg_fully_connected_t *p);
 
 #endif

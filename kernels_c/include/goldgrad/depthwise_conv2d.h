@@ -66,8 +66,8 @@ int32_t gg_depthwise_conv2d_vjp_x_scratch_bytes(const gg_depthwise_conv2d_t *p);
  *
  *   g         float32 [out_h][out_w][g_channels], the gradient of the accumulator
  *   x         int8    [in_h][in_w][channels]
- *   selected  int32   [channels], or NULL for all
  *   dw0       float32 [kernel_h][kernel_w][channels], where the chain starts, or NULL for +0
+ *   selected  int32   [channels], or NULL for all
  *   dw        float32 [kernel_h][kernel_w][channels]
  *
  * DW-C5: shapes as above.  DW-C7: selected ascends strictly from 0 or more to less than g_channels (SAVE-C3).
@@ -75,7 +75,7 @@ int32_t gg_depthwise_conv2d_vjp_x_scratch_bytes(const gg_depthwise_conv2d_t *p);
  * DW-F1: dw and scratch are all that is written.
  */
 void gg_depthwise_conv2d_vjp_w(const gg_depthwise_conv2d_t *p, const float *g, int32_t g_channels, const int8_t *x,
-                               const int32_t *selected, const float *dw0, float *dw, void *scratch);
+                               const float *dw0, const int32_t *selected, float *dw, void *scratch);
 int32_t gg_depthwise_conv2d_vjp_w_scratch_bytes(const gg_depthwise_conv2d_t *p);
 
 #endif

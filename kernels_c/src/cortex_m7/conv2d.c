@@ -110,7 +110,7 @@ static void widen_pixels(const gg_plan_t *t, const int8_t *x, int32_t first, int
         return;
     }
     gg_m7_pixels_t pairs = {{x + first * t->at.taps, NULL}, t->pixels, count / 2, t->at.taps};
-    if (t->at.narrow != 0) {
+    if (t->at.gathered != 0) {
         pairs.skip = 0;
         widen_patches(t, &pairs, x, first, count);
         return;
@@ -148,34 +148,30 @@ static void put_trained(const gg_plan_t *t, const int8_t *trained, const int32_t
     }
 }
 
-/* Weights of outputs first .. first + 3 that cannot be widened as they lie; where there are fewer, the last again. */
+/* Weights of outputs first .. first + 3, where there are fewer the last again, and rows are filled up with zeros. */
 static void widen_any_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
-    gg_m7_rows_t four;
-    four.to = t->rows;
+    const int32_t taps = t->at.taps;
+    const int32_t step = t->at.depth;
     for (int32_t i = 0; i < 4; ++i) {
-        four.from[i] = w + (first + i < t->p->out_c ? first + i : t->p->out_c - 1) * t->at.taps;
-        if (t->at.taps < t->at.depth && !t->windows) {
-            int8_t *const row = t->narrow + i * t->at.depth;
-            gg_m7_fill(row + t->at.depth - 8, 0, 8);
-            gg_m7_copy(row, four.from[i], t->at.taps);
-            four.from[i] = row;
-        }
+        int8_t *const row = t->narrow + i * step;
+        gg_m7_fill(row + step - 8, 0, 8);
+        gg_m7_copy(row, w + (first + i < t->p->out_c ? first + i : t->p->out_c - 1) * taps, taps);
     }
     if (t->windows) {
-        gg_m7_widen_window_rows(&four);
+        gg_m7_widen_window_rows(t->narrow, step, t->rows);
     } else {
-        gg_m7_widen_rows(&four, t->at.depth / 8);
+        gg_m7_widen_rows(t->narrow, step, t->rows, t->at.depth / 8);
     }
 }
 
 static inline void widen_rows(const gg_plan_t *t, const int8_t *w, int32_t first) {
     const int32_t taps = t->at.taps;
-    if (taps < t->at.depth || first + 4 > t->p->out_c) {
+    if (first + 4 > t->p->out_c || (taps < t->at.depth && !t->windows)) {
         widen_any_rows(t, w, first);
+    } else if (t->windows) {
+        gg_m7_widen_window_rows(w + first * taps, taps, t->rows);
     } else {
-        const int8_t *const row = w + first * taps;
-        gg_m7_rows_t four = {{row, row + taps, row + 2 * taps, row + 3 * taps}, t->rows};
-        gg_m7_widen_rows(&four, taps / 8);
+        gg_m7_widen_rows(w + first * taps, taps, t->rows, taps / 8);
     }
 }
 
@@ -201,9 +197,11 @@ static void finish(const gg_plan_t *t, int32_t first, int32_t end, int32_t o, in
 static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t first, int32_t end, int32_t o, const int32_t *b,
                       const float *m, int8_t *y, uint8_t *mask) {
     const int32_t count = t->p->out_c - o < 4 ? t->p->out_c - o : 4;
+    int32_t bias[4];
     for (int32_t i = 0; i < 4; ++i) {
-        dot->bias[i] = b[o + (i < count ? i : count - 1)];
+        bias[i] = b[o + (i < count ? i : count - 1)];
     }
+    dot->bias = bias;
     dot->x = t->pixels + first * t->at.depth;
     dot->x_end = t->pixels + (end + 1) / 2 * 2 * t->at.depth;
     dot->y = (int8_t *)t->sums;
@@ -217,8 +215,8 @@ static inline int32_t fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t p
     if (pixels < 4 || !t->whole_range || o + 4 > t->p->out_c || !gg_m7_are_proven(b + o, m + o, t->bound)) {
         return 0;
     }
-    __builtin_memcpy(dot->bias, b + o, sizeof dot->bias);
-    __builtin_memcpy(dot->m, m + o, sizeof dot->m);
+    dot->bias = b + o;
+    dot->m = m + o;
     dot->x = t->pixels;
     dot->x_end = t->pixels + pixels / 2 * 2 * t->at.depth;
     dot->y = y + o;

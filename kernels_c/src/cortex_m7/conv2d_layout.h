@@ -13,8 +13,9 @@ typedef struct {
     int32_t taps, depth; /* channels under a window, and filled up to a multiple of 8 */
     int32_t stripe;      /* pixels that are widened at once */
     int32_t pixels, sums, narrow;
-    int32_t bytes;   /* narrow is 0 where the operands can be widened as they lie */
-    int32_t windows; /* 3 x 3 pixels of 3 channels */
+    int32_t bytes;    /* narrow is 0 where the operands can be widened as they lie */
+    int32_t gathered; /* pixels cannot */
+    int32_t windows;  /* 3 x 3 pixels of 3 channels */
 } gg_m7_conv2d_layout_t;
 
 static inline gg_m7_conv2d_layout_t gg_m7_conv2d_layout(const gg_conv2d_t *p) {
@@ -27,10 +28,11 @@ static inline gg_m7_conv2d_layout_t gg_m7_conv2d_layout(const gg_conv2d_t *p) {
     const int32_t same = s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1;
     const int32_t inside = s->pad_top == 0 && s->pad_left == 0 && s->out_h == s->in_h && s->out_w == s->in_w;
     gg_m7_conv2d_layout_t at = {.taps = taps, .depth = depth, .stripe = stripe};
-    at.pixels = 8 * depth + 8; /* and a word that tells where rows end */
+    at.pixels = 8 * depth + 8;                    /* and a word that tells where rows end */
     at.sums = at.pixels + 2 * depth * stripe + 8; /* the loads of the next step go past the end */
     at.bytes = at.sums + 16 * stripe;
-    if (same == 0 || inside == 0 || taps < depth) {
+    at.gathered = same == 0 || inside == 0 || taps < depth;
+    if (at.gathered != 0 || p->out_c % 4 != 0) {
         at.narrow = at.bytes;
         at.bytes += 4 * depth;
     }

@@ -23,8 +23,8 @@
  * All but _raw want lo = -128, hi = 127, and |acc * m| + |zero point| < 32,000 of every output.
  */
 typedef struct {
-    int32_t bias[4];
-    float m[4];
+    const int32_t *bias;
+    const float *m;
     const int16_t *w, *x, *x_two, *x_end;
     int8_t *y;
     int32_t y_step;
@@ -35,7 +35,7 @@ typedef struct {
 } gg_m7_dot_t;
 
 #if __SIZEOF_POINTER__ == 4
-_Static_assert(offsetof(gg_m7_dot_t, w) == 32 && offsetof(gg_m7_dot_t, bits) == 68, "dot_int8.py knows where they are");
+_Static_assert(offsetof(gg_m7_dot_t, w) == 8 && offsetof(gg_m7_dot_t, bits) == 44, "dot_int8.py knows where they are");
 #endif
 
 void gg_m7_dot(const gg_m7_dot_t *p);
@@ -60,15 +60,10 @@ void gg_m7_widen_pixels(gg_m7_pixels_t *p, int32_t groups, uint32_t less);
 /* Windows of 3 x 3 x 3, row bytes between rows: 5 words a row, and one that means nothing; reads 3 bytes past a row. */
 void gg_m7_widen_windows(gg_m7_pixels_t *p, int32_t row, uint32_t less);
 
-/* Four rows of a weight: where they are read, and where their words go next.  All pointers move on. */
-typedef struct {
-    const int8_t *from[4];
-    int16_t *to;
-} gg_m7_rows_t;
+/* Four rows of a weight, step bytes from one to the next. */
+void gg_m7_widen_rows(const int8_t *w, int32_t step, int16_t *to, int32_t groups);
 
-void gg_m7_widen_rows(gg_m7_rows_t *p, int32_t groups);
-
-/* Rows of 3 x 3 x 3 in the words of gg_m7_widen_windows, and one that is zero; pointers stay. */
-void gg_m7_widen_window_rows(const gg_m7_rows_t *p);
+/* Rows of 3 x 3 x 3 in the words of gg_m7_widen_windows, and one that is zero. */
+void gg_m7_widen_window_rows(const int8_t *w, int32_t step, int16_t *to);
 
 #endif

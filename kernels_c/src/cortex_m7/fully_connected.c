@@ -1,4 +1,4 @@
-/* A fully connected layer is a convolution of one pixel; its gradients are the portable kernels'. */
+/* A fully connected layer is a convolution of one pixel. */
 #include "goldgrad/fully_connected.h"
 
 #include "fully_connected_layout.h"

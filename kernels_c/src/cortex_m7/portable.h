@@ -16,10 +16,11 @@ void gg_portable_depthwise_conv2d_forward(const gg_depthwise_conv2d_t *p, const 
                                           void *scratch);
 void gg_portable_conv2d_vjp_x(const gg_conv2d_t *p, const float *g, const int8_t *w, const float *dx0,
                               const int8_t *trained, const int32_t *channels, int32_t kept, float *dx, void *scratch);
-void gg_portable_conv2d_vjp_w(const gg_conv2d_t *p, const float *g, const int8_t *x, const float *dw0, float *dw,
-                              void *scratch);
 void gg_portable_depthwise_conv2d_vjp_x(const gg_depthwise_conv2d_t *p, const float *g, const int8_t *w,
                                         const float *dx0, const int8_t *trained, const int32_t *selected, int32_t kept,
                                         float *dx, void *scratch);
+void gg_portable_depthwise_conv2d_vjp_w(const gg_depthwise_conv2d_t *p, const float *g, int32_t g_channels,
+                                        const int8_t *x, const float *dw0, const int32_t *selected, float *dw,
+                                        void *scratch);
 
 #endif

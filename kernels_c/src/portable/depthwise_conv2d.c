@@ -95,7 +95,7 @@ int32_t gg_depthwise_conv2d_vjp_x_scratch_bytes(const gg_depthwise_conv2d_t *p) 
 
 /* DW-S5: output rows, then output columns; DW-S6: channel c of x and dw is channel selected[c] of g. */
 void gg_depthwise_conv2d_vjp_w(const gg_depthwise_conv2d_t *p, const float *g, int32_t g_channels, const int8_t *x,
-                               const int32_t *selected, const float *dw0, float *dw, void *scratch) {
+                               const float *dw0, const int32_t *selected, float *dw, void *scratch) {
     const gg_window_t *const s = &p->window;
     (void)scratch;
     for (int32_t e = 0; e < s->kernel_h * s->kernel_w * p->channels; ++e) {

@@ -88,28 +88,26 @@ def build_kernels(
 ) -> Elf:
     """Link every kernel of a set, and nothing that would run them: for :mod:`~goldgrad.board.kernels`.
 
-    With ``functions``, names in C, only the sources that these need, as far as their texts tell; else all.  ``instead``
-    puts sources into the place of some of the set's, warnings allowed: experiments, and mutants.
+    With ``functions``, names in C, only the sources that these need, as far as their texts tell; else all.
+    ``instead`` puts sources into the place of some of the set's, warnings allowed: experiments, and mutants.
     """
     toolchain = toolchain or find_toolchain()
     firmware = paths.data("renode") / "firmware"
     memory: Job = (firmware / "memory.c", (f"-I{firmware}", "-fno-builtin"))
-    jobs = kernel_sources(kernels)
-    flags = ("-Wl,--no-gc-sections", f"-Wl,-e,{min(functions) if functions else 'gg_conv2d_forward'}")
-
-    def link(chosen: Sequence[Job]) -> None:
-        own = [job for job in (*chosen, memory) if job[0] not in (instead or {})]
-        others = [(there, (*own_flags, "-w")) for source, own_flags in chosen if (there := (instead or {}).get(source))]
-        objects = [path for group in (own, others) for path in _objects(toolchain, group, target.parent / "objects")]
-        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
-
+    jobs = [
+        (instead[source], (*given, "-w")) if instead and source in instead else (source, given)
+        for source, given in kernel_sources(kernels)
+    ]
     few = _needed(jobs, functions) if functions else jobs
+    flags = ("-Wl,--no-gc-sections", f"-Wl,-e,{min(functions) if functions else 'gg_conv2d_forward'}")
+    objects = _objects(toolchain, [*few, memory], target.parent / "objects")
     try:
-        link(few)
-    except BuildError as fault:
-        if len(few) == len(jobs) or "cannot link" not in str(fault):
+        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
+    except BuildError:
+        if len(few) == len(jobs):
             raise
-        link(jobs)
+        objects = _objects(toolchain, [*jobs, memory], target.parent / "objects")
+        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
     return Elf.read(target)
 
 

@@ -7,11 +7,9 @@ again after a call that did not come back.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import itertools
 import os
-import shutil
 import struct
 import tempfile
 from abc import abstractmethod
@@ -47,14 +45,15 @@ HAS_ADDRESS, UNDEFINED = 0x8080, 1 << 16
 @functools.cache
 def server() -> Elf:
     """The program that calls, linked once in the life of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-calls-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    source, target, toolchain = paths.data("renode") / "calls" / "server.c", folder / "server.elf", find_toolchain()
-    places = ("-nostdlib", "-static", f"-Wl,-T,{source.with_suffix('.ld')}")
-    run = toolchain.run(*STRICT, *BOARD, *places, source, "-o", target)
-    if run.returncode:
-        raise BuildError(f"{toolchain.name} refuses {source.name}: {run.stderr.strip().splitlines()[0]}; correct it")
-    return Elf.read(target)
+    source, toolchain = paths.data("renode") / "calls" / "server.c", find_toolchain()
+    with tempfile.TemporaryDirectory(prefix="goldgrad-calls-") as folder:
+        target = Path(folder) / "server.elf"
+        places = ("-nostdlib", "-static", f"-Wl,-T,{source.with_suffix('.ld')}")
+        run = toolchain.run(*STRICT, *BOARD, *places, source, "-o", target)
+        if run.returncode:
+            said = run.stderr.strip().splitlines() or ["no reason given"]
+            raise BuildError(f"{toolchain.name} refuses {source.name}: {said[0]}; correct it")
+        return Elf.read(target)
 
 
 class _Refused(Exception):  # noqa: N818  (the provider's fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def export(
         raise GoldgradError(f"{target} needs kernels to call; name their C files with --kernels")
     source = target.with_suffix(".c")
     write_all({source: text.encode()})
-    made = firmware([source, *kernels], ("-DGOLDGRAD_BOARD", "-Wno-unused-function", *flags), entry="goldgrad_reset")
-    write_all({target: made.read_bytes()})
+    more = ("-DGOLDGRAD_BOARD", "-Wno-unused-function", *flags)
+    with tempfile.TemporaryDirectory(prefix="goldgrad-check-") as folder:
+        made = firmware([source, *kernels], more, Path(folder), entry="goldgrad_reset")
+        write_all({target: made.read_bytes()})
     return f"{len(vectors)} vectors; it leaves goldgrad_failures and goldgrad_first in RAM"

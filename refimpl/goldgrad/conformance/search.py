@@ -18,12 +18,13 @@ from . import cases as _cases  # noqa: F401  (fills CASES)
 from .case import Case
 from .compare import Mismatch
 from .minimise import minimise
-from .properties import verify
+from .properties import PROPERTIES, verify
 from .providers import NotProvided, Provider, keeping_to, lacking
 from .strategies import CASES, ONLY, PREPARE, cases
 
 Progress = Callable[[], None]
 APART = 10
+"""Cases after which hypothesis begins to vary those it has."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,14 @@ def apart(holds: Callable[[Case], None], name: str, function: str, profile: sett
     """Call ``holds`` on as many cases as the profile says, each drawn for itself.
 
     Left alone, hypothesis spends half of its cases on variations of others, which have the same shapes: it begins with
-    that after ten, so it is begun anew by then, from a seed of its own.
+    that after ten, so it is begun anew by then, from a seed of its own.  What class DOT alone asks is left alone: a
+    judgement over many elements of one case.
     """
-    for start in range(0, profile.max_examples, APART):
-        few = settings(profile, max_examples=min(APART, profile.max_examples - start))
+    at_once = profile.max_examples if PROPERTIES[name].only == "dot" else APART
+    for start in range(0, profile.max_examples, at_once):
+        few = settings(profile, max_examples=min(at_once, profile.max_examples - start))
         run = few(given(strategy(name, function))(holds))
-        if profile.derandomize:
+        if profile.derandomize and at_once == APART:
             run = seed(zlib.crc32(f"{name} {function} {start}".encode()))(run)
         with suppress(Unsatisfiable):
             run()

@@ -38,4 +38,4 @@ def _check_slice(operands: Mapping[str, Any], attributes: Mapping[str, Any]) -> 
 def _vjp_w(t: Any, **attributes: Any) -> Described:
     sizes = {"channels": t.x.shape[3]}
     struct = windowed("gg_depthwise_conv2d_t", t.x.shape[1:3], attributes["kernel"], attributes, sizes)
-    return struct, "g", t.g.shape[3], "x", "channels", "dw0", "dw", SCRATCH
+    return struct, "g", t.g.shape[3], "x", "dw0", "channels", "dw", SCRATCH

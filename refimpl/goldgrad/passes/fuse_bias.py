@@ -9,7 +9,7 @@ from ._compose import exchange
 
 @rule("STREAM-S14")
 def fuse_bias(graph: Graph) -> Graph:
-    """Exchange mask_scale, bias_gradient and sgd_update_bias for bias_step, wherever nothing else reads the gradient."""
+    """Put bias_step in the place of mask_scale, bias_gradient and sgd_update_bias, where nothing else reads db."""
     for node in graph.nodes:
         if node.function == "mask_scale.forward":
             graph = _fused(graph, node) or graph

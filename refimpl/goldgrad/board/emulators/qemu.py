@@ -179,16 +179,16 @@ class QemuProcess:
             command += ["-device", f"loader,file={image},addr={address:#x},force-raw=on"]
         self._region, self._stderr = region, folder / "stderr"
         with self._stderr.open("wb") as stderr:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
             )
-        assert self._process.stdin and self._process.stdout
-        self.gdb = Remote(self._process.stdin, self._process.stdout, self._died)
+        assert self.process.stdin and self.process.stdout
+        self.gdb = Remote(self.process.stdin, self.process.stdout, self._died)
 
     def _died(self) -> EmulatorDied:
         status = "stopped answering"
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = f"ended with {self._process.wait(timeout=0.5)}"
+            status = f"ended with {self.process.wait(timeout=0.5)}"
         said = self._stderr.read_text(errors="replace").strip().splitlines()
         error = EmulatorDied(f"qemu {status}{f': {said[0]}' if said else ''}")
         error.region = self._region()
@@ -196,9 +196,9 @@ class QemuProcess:
 
     def close(self) -> None:
         """Kill it."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
             if stream:
                 stream.close()
 

@@ -237,7 +237,7 @@ class RenodeProcess:
             for each in (*commands, f"gg_serve {server.getsockname()[1]}"):
                 command += ["-e", each]
             with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
+                self.process = subprocess.Popen(
                     command,
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
@@ -255,7 +255,7 @@ class RenodeProcess:
     def _accept(self, server: socket.socket) -> socket.socket:
         server.settimeout(0.2)
         deadline = time.monotonic() + START_SECONDS
-        while self._process.poll() is None and time.monotonic() < deadline and "There was an error" not in self.said():
+        while self.process.poll() is None and time.monotonic() < deadline and "There was an error" not in self.said():
             with contextlib.suppress(TimeoutError):
                 return server.accept()[0]
         raise self.died()
@@ -283,7 +283,7 @@ class RenodeProcess:
         """The error that says how."""
         status = "stopped answering"
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = f"ended with {self._process.wait(timeout=0.5)}"
+            status = f"ended with {self.process.wait(timeout=0.5)}"
         lines = [line.strip() for line in self.said().splitlines()]
         wrong = [i for i, line in enumerate(lines) if "[ERROR]" in line or "There was an error" in line]
         reason = f": {' '.join(lines[wrong[0] : wrong[0] + 2])}" if wrong else ""
@@ -299,8 +299,8 @@ class RenodeProcess:
                     each.close()
         self._stream = self._socket = None
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def _command() -> str:

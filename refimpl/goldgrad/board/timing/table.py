@@ -114,7 +114,6 @@ PARTS: Mapping[str, Callable[[Table], Table]] = {
     "latencies": _flat_latency,
     "early ALU": lambda t: replace(t, **_rows(t, early=frozenset())),
     "shadow of VFMA": lambda t: replace(t, shadow=0),
-    "store to load": lambda t: replace(t, store_to_load=0),
     "taken branches": lambda t: replace(t, branch=replace(t.branch, taken=0)),
     "mispredictions": lambda t: replace(
         t, branch=replace(t.branch, mispredict=0.0, mispredict_early_flags=0.0, indirect=0.0)

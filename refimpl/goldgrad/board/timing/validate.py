@@ -88,6 +88,10 @@ def _with_mispredict(table: Table, cycles: float) -> Table:
 
 FITTED: Mapping[str, tuple[Callable[[Table], float], Callable[[Table, float], Table]]] = {
     "mispredict": (lambda table: table.branch.mispredict, _with_mispredict),
+    "store_to_load": (
+        lambda table: table.store_to_load,
+        lambda table, cycles: replace(table, store_to_load=int(cycles)),
+    ),
 }
 """Where a fitted number is in the table, and how another is put there."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,10 +37,9 @@ def machine(emulator: str, elf: Elf, seconds: float) -> Emulated:
     return Emulated(MACHINES[emulator](elf), seconds)
 
 
-def firmware(sources: Sequence[Path], flags: Sequence[str] = (), entry: str = "0") -> Path:
+def firmware(sources: Sequence[Path], flags: Sequence[str], folder: Path, entry: str = "0") -> Path:
     """An ELF of ``sources`` for a Cortex-M7, with what compilers call on their own, gg_exp32 and gg_log32 (ABI-M4)."""
     toolchain = find_toolchain()
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-check-"))
     functions = paths.data("kernels_c") / "src" / "portable" / "numerics.c"
     memory = paths.data("renode") / "firmware" / "memory.c"
     objects: list[Path] = []

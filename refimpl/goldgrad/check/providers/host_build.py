@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,12 +28,12 @@ def complaint(stderr: str) -> str:
     return (telling or lines or ["no reason given"])[0]
 
 
-def host_library(sources: Sequence[Path], flags: Sequence[str] = ()) -> Path:
+def host_library(sources: Sequence[Path], flags: Sequence[str], folder: Path) -> Path:
     """A shared library of ``sources``, with goldgrad's headers to include, and gg_exp32 and gg_log32 (ABI-M4)."""
     toolchain = next((toolchain for toolchain in host_toolchains() if not toolchain.missing), None)
     if toolchain is None:
         raise GoldgradError("there is no C compiler here; pip install ziglang, or install gcc")
-    target = Path(tempfile.mkdtemp(prefix="goldgrad-check-")) / "kernels.so"
+    target = folder / "kernels.so"
     functions = paths.data("kernels_c") / "src" / "portable" / "numerics.c"
     run = _link(toolchain, [*sources, functions], target, flags)
     if "multiple definition" in run or "duplicate symbol" in run:

@@ -187,7 +187,7 @@ def keep(fd: int) -> None:
             provider = open_here(text, **options)
         except GoldgradError as error:
             pipe.send(("failed", _sendable(error)))
-            os._exit(0)
+            sys.exit(0)
         provided = frozenset(name for name in FUNCTIONS if provider.provides(name))
         lacks = {name: lacking(provider, name) for name in provided}
         only = {name: keeping_to(provider, name) for name in provided}
@@ -201,12 +201,12 @@ def keep(fd: int) -> None:
             if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
                 break  # the caller has closed its end
             pipe.send(("died", _how(status)))
-    except (OSError, EOFError):
+    except (OSError, EOFError, SystemExit):
         pass
     except BaseException:  # nothing of it may come up in the caller's code
         traceback.print_exc()
         code = 1
-    os._exit(code)
+    sys.exit(code)  # and remove what was made for the time of this process
 
 
 def _how(status: int) -> str:

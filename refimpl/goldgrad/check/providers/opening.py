@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,13 +96,16 @@ def _c(target: str, options: Options) -> Provider:
     files, at, emulator = target.partition("@")
     sources = sources_of(files)
     calls = _calls(sources[0], options.mapping)
-    if at:
-        from ...board.elf import Elf
-        from .emulated import firmware
+    with tempfile.TemporaryDirectory(prefix="goldgrad-check-") as name:
+        folder = Path(name)  # what was compiled is in memory when it goes
+        if at:
+            from ...board.elf import Elf
+            from .emulated import firmware
 
-        return _emulated(f"c:{target}", emulator, lambda: Elf.read(firmware(sources, options.flags)), calls, options)
-    provider = Compiled(f"c:{target}", Host(host_library(sources, options.flags)), calls)
-    return _not_empty(provider, f"c:{target}", calls)
+            built = lambda: Elf.read(firmware(sources, options.flags, folder))  # noqa: E731  (once the emulator is there)
+            return _emulated(f"c:{target}", emulator, built, calls, options)
+        provider = Compiled(f"c:{target}", Host(host_library(sources, options.flags, folder)), calls)
+        return _not_empty(provider, f"c:{target}", calls)
 
 
 def _elf(target: str, options: Options) -> Provider:

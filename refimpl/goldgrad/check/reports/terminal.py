@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ...ops import FUNCTIONS
 from ..results import Finding, Report, Result, Status
 from .rule_texts import first_paragraph, title
 
@@ -106,7 +107,7 @@ def verdict(report: Report) -> list[str]:
     lines = []
     subject = report.subject
     if report.not_provided:
-        lines.append(f"not provided: {', '.join(report.not_provided)}")
+        lines.append(f"not provided: {', '.join(_grouped(report.not_provided))}")
     against = "" if subject.semantics == "goldgrad" else f", as {subject.semantics} has it"
     cases = (
         f"{report.cases:,} cases in {report.seconds:.1f} s, class {subject.klass}, profile {report.profile}{against}"
@@ -127,6 +128,18 @@ def verdict(report: Report) -> list[str]:
             f"[yellow]{' and '.join(report.conforms_to)}[/yellow]: that is what the functions with other bits compute, "
             f"not {subject.semantics}"
         )
-    if report.first_difference:
+    if report.conforms_to and report.first_difference:
         lines.append(escape(report.first_difference))
     return lines
+
+
+def _grouped(functions: Sequence[str]) -> list[str]:
+    """Functions by name; those of an operator of which nothing is provided by the operator's."""
+    missing = set(functions)
+    whole = {op for op in (name.partition(".")[0] for name in functions) if missing >= set(_functions_of(op))}
+    return list(dict.fromkeys(op if (op := name.partition(".")[0]) in whole else name for name in functions))
+
+
+def _functions_of(operator: str) -> list[str]:
+    """All of the operator table."""
+    return [name for name in FUNCTIONS if name.partition(".")[0] == operator]

@@ -60,8 +60,8 @@ def any_window(d: Draw, wide: bool = False) -> Sizes:
         geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
         return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
     if kind == "wide":
-        return replace(_sizes(1, _square(d, (d.whole(1, 7), d.whole(70, 260)), (3, 3, 5))), budget=4 * WORK)
-    return _sizes(batch, _square(d, (d.whole(1, 11), d.whole(1, 11)), (3, 5, 7, 3)))
+        return replace(_sizes(1, _square(d, (d.whole(1, 7), d.whole(1, 260)), (1, 3, 5, 3))), budget=4 * WORK)
+    return _sizes(batch, _square(d, (d.whole(1, 11), d.whole(1, 11)), (1, 3, 5, 3, 7, 3)))
 
 
 def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
 
 
 def large_window(d: Draw) -> Sizes:
-    """The mean of a whole map that has more pixels than a byte counts."""
-    in_hw = d.whole(16, 20), d.whole(16, 20)
+    """The mean of a whole map that may have more pixels than a byte counts."""
+    in_hw = d.whole(1, 20), d.whole(14, 20)
     return _sizes(1, {"in_hw": in_hw, "kernel": in_hw, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)})
 
 

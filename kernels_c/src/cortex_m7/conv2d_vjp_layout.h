@@ -1,0 +1,48 @@
+/* What the gradients of a convolution keep in scratch; plain C, for kernel and planner (ABI-S5). */
+#ifndef GOLDGRAD_CORTEX_M7_CONV2D_VJP_LAYOUT_H
+#define GOLDGRAD_CORTEX_M7_CONV2D_VJP_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "chains_f32.h"
+#include "goldgrad/conv2d.h"
+
+static inline bool gg_m7_is_pointwise(const gg_window_t *s) {
+    return s->kernel_h == 1 && s->kernel_w == 1 && s->in_h == s->out_h && s->in_w == s->out_w && s->pad_top == 0 &&
+           s->pad_left == 0 && s->stride_h == 1 && s->stride_w == 1;
+}
+
+/* Runs of so many output channels, with all their taps so many links, of so many columns; bytes 0: left to the portable. */
+typedef struct {
+    int32_t outputs, links, width, bytes;
+} gg_m7_conv2d_vjp_x_t;
+
+static inline gg_m7_conv2d_vjp_x_t gg_m7_conv2d_vjp_x_layout(const gg_conv2d_t *p) {
+    enum { FLOATS = 2048, LINKS = 96, MOST = 160, SIDE = 31, TILE = 4 };
+    const gg_window_t *const s = &p->window;
+    gg_m7_conv2d_vjp_x_t l = {0, 0, 0, 0};
+    if (gg_m7_is_pointwise(s)) {
+        const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c);
+        return (gg_m7_conv2d_vjp_x_t){size.links, size.links, size.width, 4 * size.links * size.width};
+    }
+    if (s->kernel_h <= SIDE && s->kernel_w <= SIDE && s->kernel_h * s->kernel_w <= MOST) {
+        const int32_t taps = s->kernel_h * s->kernel_w;
+        const int32_t run = taps < LINKS ? LINKS / taps : 1;
+        const int32_t needed = (p->in_c + TILE - 1) / TILE * TILE;
+        l.outputs = run < p->out_c ? run : p->out_c;
+        l.links = l.outputs * taps;
+        l.width = (FLOATS / l.links - TILE) / TILE * TILE;
+        l.width = l.width < needed ? l.width : needed;
+        l.bytes = 4 * l.links * (l.width + TILE); /* four rows of g besides */
+    }
+    return l;
+}
+
+/* Links are pixels of the output: all, or those of a row. */
+static inline gg_m7_panels_t gg_m7_conv2d_vjp_w_layout(const gg_conv2d_t *p) {
+    const gg_window_t *const s = &p->window;
+    return gg_m7_panels(p->in_c, gg_m7_is_pointwise(s) ? s->out_h * s->out_w : s->out_w);
+}
+
+#endif

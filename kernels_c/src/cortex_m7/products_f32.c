@@ -1,0 +1,116 @@
+#include "products_f32.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../portable/rounding.h"
+#include "chains_f32.h"
+
+enum { TILE = 4, FLOAT = 4 };
+
+static const float zeros[TILE];
+
+/* Four columns of rows that are in no whole tile. */
+static void rows(const gg_m7_matrix_t *s, int32_t n, const float *b, int32_t k) {
+    for (int32_t m = 0; m < s->rows; ++m) {
+        const float *a = s->a + m * s->a_m;
+        float *const c = s->c + m * s->c_row + n;
+        float sums[TILE];
+        for (int32_t j = 0; j < TILE; ++j) {
+            sums[j] = s->start != NULL ? s->start[m * s->c_row + n + j] : 0.0F;
+        }
+        for (const float *at = b; at < b + TILE * k; at += TILE) {
+            const float factor = *a;
+            sums[0] = gg_fma(factor, at[0], sums[0]);
+            sums[1] = gg_fma(factor, at[1], sums[1]);
+            sums[2] = gg_fma(factor, at[2], sums[2]);
+            sums[3] = gg_fma(factor, at[3], sums[3]);
+            a += s->a_i;
+        }
+        for (int32_t j = 0; j < TILE; ++j) {
+            c[j] = sums[j];
+        }
+    }
+}
+
+/* A column that is in no whole panel: four rows at a time, then one by one. */
+static void column(const gg_m7_matrix_t *s, int32_t n, const float *b, int32_t k) {
+    int32_t m = 0;
+    for (; m + TILE <= s->rows; m += TILE) {
+        const float *a = s->a + m * s->a_m;
+        float sums[TILE];
+        for (int32_t j = 0; j < TILE; ++j) {
+            sums[j] = s->start != NULL ? s->start[(m + j) * s->c_row + n] : 0.0F;
+        }
+        for (int32_t i = 0; i < k; ++i) {
+            const float factor = b[TILE * i];
+            sums[0] = gg_fma(a[0], factor, sums[0]);
+            sums[1] = gg_fma(a[s->a_m], factor, sums[1]);
+            sums[2] = gg_fma(a[2 * s->a_m], factor, sums[2]);
+            sums[3] = gg_fma(a[3 * s->a_m], factor, sums[3]);
+            a += s->a_i;
+        }
+        for (int32_t j = 0; j < TILE; ++j) {
+            s->c[(m + j) * s->c_row + n] = sums[j];
+        }
+    }
+    for (; m < s->rows; ++m) {
+        const float *const a = s->a + m * s->a_m;
+        float sum = s->start != NULL ? s->start[m * s->c_row + n] : 0.0F;
+        for (int32_t i = 0; i < k; ++i) {
+            sum = gg_fma(a[i * s->a_i], b[TILE * i], sum);
+        }
+        s->c[m * s->c_row + n] = sum;
+    }
+}
+
+void gg_m7_multiply(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const float *panels) {
+    const int32_t whole = width / TILE;
+    gg_m7_matrix_t t = *s;
+    int32_t m = 0;
+    t.c += n;
+    t.start = s->start != NULL ? s->start + n : NULL;
+    if (whole > 0 && k > 0) {
+        const bool in_rows = s->a_i == 1;
+        gg_m7_gemm_t q = {.k = k, .b = panels, .panels = whole, .start = zeros};
+        q.a_row = FLOAT * (in_rows ? s->a_m : s->a_i);
+        q.c_row = FLOAT * s->c_row;
+        q.start_row = t.start != NULL ? q.c_row : 0;
+        q.start_step = t.start != NULL ? FLOAT * TILE : 0;
+        for (; m + TILE <= s->rows; m += TILE) {
+            q.a = t.a + m * s->a_m;
+            q.c = t.c + m * s->c_row;
+            if (t.start != NULL) {
+                q.start = t.start + m * s->c_row;
+            }
+            if (in_rows) {
+                gg_m7_gemm_rows(&q);
+            } else {
+                gg_m7_gemm_columns(&q);
+            }
+        }
+    }
+    for (int32_t j = whole * TILE; j < width; ++j) {
+        column(&t, j, panels + j / TILE * TILE * k + j % TILE, k);
+    }
+    t.a += m * s->a_m;
+    t.c += m * s->c_row;
+    t.start = t.start != NULL ? t.start + m * s->c_row : NULL;
+    t.rows -= m;
+    for (int32_t j = 0; j < whole; ++j) {
+        rows(&t, TILE * j, panels + TILE * k * j, k);
+    }
+}
+
+void gg_m7_panels_of(const int8_t *codes, int32_t row, int32_t width, int32_t k, int32_t zero, float *panels) {
+    const int32_t fours = width / TILE;
+    const gg_m7_codes_t c = {.from = codes, .from_row = row, .fours = fours, .rows = k, .to = panels, .less = -zero};
+    if (fours > 0) {
+        gg_m7_floats(&c);
+    }
+    for (int32_t i = 0; width % TILE != 0 && i < k; ++i) {
+        for (int32_t n = fours * TILE; n < width; ++n) {
+            panels[fours * TILE * k + TILE * i + n % TILE] = (float)(codes[i * row + n] - zero);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+/* Products of float32 matrices of which one is made of codes, for kernels of a Cortex-M7 only. */
+#ifndef GOLDGRAD_CORTEX_M7_PRODUCTS_F32_H
+#define GOLDGRAD_CORTEX_M7_PRODUCTS_F32_H
+
+#include <stdint.h>
+
+/*
+ * Chains from start, or +0, in c: chain (m, n) adds a(m, i) * b(i, n), and a(m, i) is a[m * a_m + i * a_i].  Rows of c,
+ * and of start, lie c_row floats apart.  c may be start; else it overlaps nothing.
+ */
+typedef struct {
+    const float *a, *start;
+    float *c;
+    int32_t a_m, a_i, rows, c_row;
+} gg_m7_matrix_t;
+
+/* Codes less their zero point as panels of four columns, each [k][4]: the first width of each of k rows. */
+void gg_m7_panels_of(const int8_t *codes, int32_t row, int32_t width, int32_t k, int32_t zero, float *panels);
+
+/* Columns n .. n + width - 1 of c by k >= 0 links, whose panels are given.  a_m or a_i is 1. */
+void gg_m7_multiply(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const float *panels);
+
+#endif
