@@ -25,6 +25,8 @@ class Sums:
     terms: Array
     lost: F64 | float = 0.0
     """What a factor that is rounded, and subnormal, may add."""
+    products: F64 | float = 0.0
+    """The exact sum without what it starts from."""
 
     @property
     def bound(self) -> F64:
@@ -47,7 +49,7 @@ def sums(case: Case) -> Sums:
     g, factors = exact(case, linear.cotangent), linear.made_of(case)
     if "mask" in case.operands:  # what the clamp held takes no part, NaN included
         g, factors = np.where(factors == 0, 0.0, g), np.where(factors == 0, 0.0, factors)
-    value = products(case, g, factors)
+    value = without_start = products(case, g, factors)
     magnitude = products(case, np.abs(g), np.abs(factors))
     terms = products(case, np.ones_like(g), np.ones_like(factors)).astype(np.int64)
     lost: F64 | float = 0.0
@@ -56,7 +58,7 @@ def sums(case: Case) -> Sums:
     start = case.operands.get(next((row.input for row in case.entry.aliases if row.input in case.entry.optional), ""))
     if start is not None:
         value, magnitude, terms = value + start, magnitude + np.abs(start.astype(np.float64)), terms + 1
-    return Sums(value, magnitude, np.maximum(terms, 1), lost)
+    return Sums(value, magnitude, np.maximum(terms, 1), lost, without_start)
 
 
 def _pixels(case: Case, kernel: tuple[int, int]) -> Array:
@@ -134,14 +136,16 @@ def leaning(found: Sums, got: Array) -> tuple[str, float, int] | None:
     """Whether the errors of a result lean to one side, as rounding down or toward zero makes them.
 
     ``(side, share, elements)``, or None.  Rounding to nearest errs to either side alike, whatever the order of the sum.
-    Elements whose exact values agree in magnitude may be one and the same sum, and count once; so do those whose errors
-    are as many ulps: sums of two terms that share one err alike, as far as their other terms are whole ulps.
+    Elements whose exact sums of products agree in magnitude, to float32, may be one and the same sum, whatever they
+    start from, and count once; so do those whose errors are as many ulps: sums of two terms that share one err alike,
+    as far as their other terms are whole ulps.
     """
     with np.errstate(all="ignore"):
         error = np.asarray(got, np.float64) - found.value
         telling = (error != 0) & np.isfinite(found.bound) & np.isfinite(error) & (found.magnitude > 2.0**-100)
     told, value = error[telling], found.value[telling]
-    _, first = np.unique(np.abs(value), return_index=True)
+    products = np.broadcast_to(found.products, error.shape)[telling]
+    _, first = np.unique(np.abs(products).astype(np.float32), return_index=True)
     told, value = told[first], value[first]
     ulps = np.abs(told) / np.spacing(np.maximum(np.abs(value), 2.0**-126).astype(np.float32)).astype(np.float64)
     _, first = np.unique(np.rint(ulps * 2.0**20), return_index=True)

@@ -113,7 +113,10 @@ class Draw:
         """A number of channels up to ``most``: few, eights, around a multiple of 8, or as many as there may be."""
         if "channels" in self.only:
             return self.of([n for n in self.only["channels"] if n <= most] or [min(self.only["channels"])])
-        kind = self.of(("few", "few", "few", "eights", "few", "byte", "eights", "byte", "many"))
+        kinds = ("few", "few", "few", "eights", "few", "byte", "eights", "byte", "many")
+        if self.flavour is Flavour.REAL:  # what is judged by many elements
+            kinds = ("few", "many", "eights", "byte", "many")
+        kind = self.of(kinds)
         if kind == "eights" and most >= 8:
             return 8 * self.whole(1, min(most, 64) // 8)
         if kind in ("few", "eights"):
