@@ -65,7 +65,7 @@ format: $(DONE)/lint ## rewrite Python and C in the project's layout
 	$(BIN)/ruff format
 	@$(BIN)/clang-format -i $(C_FILES) $(FIRMWARE) $(OBSERVERS)
 
-mutants: $(DONE)/test ## mutants of the kernels and of the reference: how many the suite kills, and which survive
+mutants: $(DONE)/test ## mutants of the kernels, of those for a Cortex-M7, and of the reference: how many the suite kills
 	$(BIN)/python tests/mutants/gate.py --jobs $(JOBS)
 
 sanitize: $(DONE)/test ## run the tests of the C kernels under the address and undefined-behaviour sanitizers

@@ -88,7 +88,7 @@ class Draw:
         self._draw = draw
         self.flavour = flavour
         self.only = ONLY.get()
-        self.beside_ties = False
+        self.beside_ties = self.is_open = False
         self.random = np.random.default_rng(draw(st.integers(0, 2**16)))
 
     def whole(self, least: int, most: int) -> int:
@@ -169,6 +169,8 @@ class Draw:
 
     def output_range(self) -> dict[str, int]:
         """``lo`` and ``hi``: open, ReLU, or any."""
+        if self.is_open:
+            return {"lo": -128, "hi": 127}
         lo, hi = self.of(((-128, 127), (-128, -128), (127, 127), (-1, 0), (-3, 5), *[(0, 127)] * 3, *[(-128, 127)] * 6))
         return {"lo": lo, "hi": hi}
 
@@ -218,9 +220,10 @@ class Draw:
         least: Array = INT32_MIN - ends.min(axis=0).sum(axis=1)
         most: Array = INT32_MAX - ends.max(axis=0).sum(axis=1)
         bias: Array = np.zeros(w.shape[0])
-        kind = self.of(
-            ("zeros", "ties", "random", "any", "ends", "some ends", "ties", "random", "ties", "random", "random")
-        )
+        kinds = ("zeros", "ties", "random", "any", "beyond", "ends", "some ends", "beyond", "ties", "random")
+        kind = self.of((*kinds, "ties", "random", "random"))
+        if kind == "beyond":
+            return self._beyond(w, x_zero, least, most)
         if kind == "ties" and self.flavour is Flavour.HARD:
             m = self.magnitudes((w.shape[0],), -25, -21)
             codes = self.random.integers(-60, 60, w.shape[0]) + 0.5
@@ -235,6 +238,19 @@ class Draw:
             chosen = np.where(self.random.random(w.shape[0]) < 0.5, least, most)
             bias = np.where(self.random.random(w.shape[0]) < (1.0 if kind == "ends" else 0.3), chosen, bias)
         return bias.astype(np.int32), self.multipliers(w.shape[0], math.sqrt(flat.shape[1]) * 8000.0)
+
+    def _beyond(self, w: Array, x_zero: int, least: Array, most: Array) -> tuple[I32, F32]:
+        """Some channels whose codes take more than 16 bits, by their bias or by their products; no clamp but int8's."""
+        self.is_open = True
+        count = w.shape[0]
+        bound = 127 * (w.size // count) * max(127 - x_zero, x_zero + 128)
+        by_bias, by_products = self.random.random((2, count)) < 0.3
+        far = 20 * bound * self.random.choice([-1, 1], count)
+        near = self.random.integers(np.maximum(least, -5000), np.minimum(most, 5000) + 1)
+        m = self.random.uniform(0.1, 1.0, count) * 127 / bound
+        m = np.where(by_products, self.random.uniform(1, 8, count) * 64000 / bound, m)
+        m = np.where(by_bias, self.random.uniform(33000, 64000, count) / (21.0 * bound), m)
+        return np.clip(np.where(by_bias, far, near), least, most).astype(np.int32), float32(m)
 
     def settled(self, x: I8, x_zero: int) -> I8:
         """``x``; but where accumulators are to lie beside a tie nothing but x_zero, so that they are the biases."""

@@ -46,30 +46,35 @@ class Sizes:
 
 
 def any_window(d: Draw, wide: bool = False) -> Sizes:
-    """Any legal window; half are of the kinds that kernels compute in ways of their own: pointwise, or square with one
+    """Any legal window; most are of the kinds that kernels compute in ways of their own: pointwise, or square with one
     stride and padding about as wide as keeps the map's size.
 
     With ``wide`` some maps have many columns, so that kernels that work in stripes have several.
     """
     batch = d.batch()
-    kinds = ("any", "square", "pointwise", *(["wide"] if wide else []), "any", "square")
+    kinds = ("any", "square", "pointwise", *(["wide"] * 2 if wide else []), "square", "any", "square")
     kind = "any" if d.only else d.of(kinds)
     if kind == "any":
         return _sizes(batch, d.window())
     if kind == "pointwise":
-        geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
+        pad = d.of(((0, 0, 0, 0), (0, 1, 0, 2), (0, 0, 0, 0)))
+        geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": pad, "dilation": (1, 1)}
         return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
     if kind == "wide":
         return replace(_sizes(1, _square(d, (d.whole(1, 7), d.whole(1, 260)), (1, 3, 5, 3))), budget=4 * WORK)
-    return _sizes(batch, _square(d, (d.whole(1, 11), d.whole(1, 11)), (1, 3, 5, 3, 7, 3)))
+    if d.chance():
+        return _sizes(batch, _square(d, (d.whole(1, 11), d.whole(1, 11)), (1, 3, 5, 3, 7, 3)))
+    taps, stride = d.of((1, 3, 5, 3, 7, 3)), d.of((1, 2, 1))  # as they are in most networks, all of it
+    geometry = {"stride": (stride, stride), "pad": (taps // 2,) * 4, "dilation": (1, 1)}
+    return _sizes(batch, {"in_hw": (d.whole(1, 8), 4 * d.whole(1, 3)), "kernel": (taps, taps), **geometry})
 
 
 def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
     """A window as networks have them, on a map of this size."""
-    taps, stride = d.of(kernels), d.of((1, 2, 1))
+    taps, stride = d.of(kernels), d.of((1, 2, 3, 1, 2))
     pad: list[int] = []
     for size in in_hw:
-        before, after = d.of((taps // 2, 0, 1, taps - 1)), d.of((taps // 2, 0, 1, taps - 1))
+        before, after = d.of((taps // 2, 0, 1, taps, taps - 1)), d.of((taps // 2, 0, 1, taps, taps - 1))
         pad += (before, max(after, taps - before - size))
     return {
         "in_hw": in_hw,
@@ -80,9 +85,15 @@ def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
+def image_window(d: Draw) -> Sizes:
+    """That of a network's first layer, on a small image."""
+    stride, in_hw = d.of((1, 2, 1)), (d.whole(1, 7), d.whole(1, 24))
+    return _sizes(1, {"in_hw": in_hw, "kernel": (3, 3), "stride": (stride,) * 2, "pad": (1,) * 4, "dilation": (1, 1)})
+
+
 def large_window(d: Draw) -> Sizes:
     """The mean of a whole map that may have more pixels than a byte counts."""
-    in_hw = d.whole(1, 20), d.whole(14, 20)
+    in_hw = d.of((1, 17, 18, 19, 20)), d.whole(16, 20)
     return _sizes(1, {"in_hw": in_hw, "kernel": in_hw, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...numerics import float32
 from ..case import Case
 from ..strategies import Draw, cases_of
 from ._window import large_window, pool_window, share
@@ -11,15 +12,24 @@ from ._window import large_window, pool_window, share
 
 @cases_of("avg_pool2d.forward")
 def forward(d: Draw) -> Case:
-    """Any window whose outputs all meet the map, so that the number of pixels in a mean varies; some are large, and
-    nearly all of their codes at one end, so that narrow sums overflow.
-    """
-    is_large = not d.only and d.of((False, False, False, True, False))
-    s = large_window(d) if is_large else pool_window(d)
+    """Any window whose outputs all meet the map, so that the number of pixels in a mean varies; or a large one."""
+    if not d.only and d.of((False, False, False, True, False)):
+        return large(d)
+    s = pool_window(d)
     x, m = d.codes((s.batch, *s.in_hw, s.channels(d))), d.multipliers(1)
-    if is_large:
-        x = np.where(d.random.random(x.shape) < 0.02, x, np.int8(d.of((-128, 127))))
     codes = {"x_zero": d.zero_point(), **d.output_codes()}
+    return Case("avg_pool2d.forward", (x, m), {"kernel": s.kernel, **codes, **s.geometry})
+
+
+def large(d: Draw) -> Case:
+    """A whole map of more pixels than a byte counts, nearly all at one end of the codes: narrow sums overflow, and the
+    mean is well within its range.
+    """
+    s = large_window(d)
+    shape = (1, *s.in_hw, s.channels(d))
+    x = np.where(d.random.random(shape) < 0.02, d.codes(shape), np.int8(d.of((-128, 127))))
+    m = float32(d.random.uniform(0.2, 0.8, 1))
+    codes = {"x_zero": d.of((0, 1, -3)), "y_zero": d.of((0, 3)), "lo": -128, "hi": 127}
     return Case("avg_pool2d.forward", (x, m), {"kernel": s.kernel, **codes, **s.geometry})
 
 

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...ops._split_weight import merge
 from ..case import Case
-from ..strategies import Draw, cases_of
-from ._window import STEPS, Sizes, any_window
+from ..strategies import WORK, Draw, cases_of
+from ._window import STEPS, Sizes, any_window, image_window
 
 
 def channels(d: Draw, s: Sizes) -> tuple[int, int]:
-    """Output and input channels; of windows of 3 x 3 often three, as an image has."""
+    """Output and input channels; of windows of 3 x 3 often three, as an image has, of pixels alone often eights."""
     out_c = d.count(max(1, min(s.budget // s.work, STEPS // s.taps)))
     most = max(1, s.budget // (s.work * out_c))
     if s.kernel == (3, 3) and most >= 3 and not d.only and d.chance():
         return out_c, 3
+    if s.kernel == (1, 1) and most >= 8 and not d.only and d.chance():
+        return out_c, 8 * d.whole(1, min(most, 64) // 8)
     return out_c, d.count(most)
 
 
 @cases_of("conv2d.forward")
 def forward(d: Draw) -> Case:
-    """Any window, a weight that is whole or split, biases up to where an accumulator could overflow."""
+    """Any window, a weight that is whole or split, biases up to where an accumulator could overflow; or an image."""
+    if not d.only and d.of((False, False, True, False)):
+        return image(d)
     s = any_window(d, wide=True)
     (out_c, in_c), x_zero = channels(d, s), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
     parts = d.split(w.shape)
     scales = d.biases_and_multipliers(merge(w, *parts), x_zero)
     arrays = (d.settled(x, x_zero), w, *scales, *parts)
+    return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
+
+
+def image(d: Draw) -> Case:
+    """What the first layer of a network does: 3 x 3 pixels of three channels, and none of it plain."""
+    s = image_window(d)
+    x_zero, out_c = d.zero_point(), d.count(max(1, min(20, WORK // (3 * s.work))))
+    x = d.random.integers(-128, 128, (1, *s.in_hw, 3)).astype(np.int8)
+    w = d.random.integers(-127, 128, (out_c, *s.kernel, 3)).astype(np.int8)
+    scales = d.biases_and_multipliers(w, x_zero)
+    arrays = (d.settled(x, x_zero), w, *scales, None, None)
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 
