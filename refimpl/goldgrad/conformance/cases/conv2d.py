@@ -24,6 +24,7 @@ def channels(d: Draw, s: Sizes) -> tuple[int, int]:
 @cases_of("conv2d.forward")
 def forward(d: Draw) -> Case:
     """Any window, a weight that is whole or split, biases up to where an accumulator could overflow; or an image."""
+    d.is_open = d.chance()
     if not d.only and d.of((False, False, True, False)):
         return image(d)
     s = any_window(d, wide=True)
