@@ -245,7 +245,11 @@ class _Front:
         self.there = [n for n, count in enumerate(self.missing) if not count]
         self.there.sort(key=lambda n: -priority[n])
 
-    def take(self, n: int, cycle: int) -> int:
+    def ready(self, cycle: int, in_shadow: bool) -> list[int]:
+        """What can be issued in a cycle, the highest priority first."""
+        return [n for n in self.there if self.since[n] <= cycle and not (in_shadow and self.code[n].shadow)]
+
+    def take(self, n: int, cycle: int) -> None:
         """Issue it."""
         self.there.remove(n)
         for i, cycles in self.after[n]:
@@ -253,7 +257,6 @@ class _Front:
             self.missing[i] -= 1
             if not self.missing[i]:
                 insort(self.there, i, key=lambda m: -self.priority[m])
-        return n
 
 
 def _order(code: list[Instruction], priority: list[float]) -> tuple[int, list[int]]:
@@ -262,20 +265,15 @@ def _order(code: list[Instruction], priority: list[float]) -> tuple[int, list[in
     order: list[int] = []
     cycle = lit_from = 0
     while front.there:
-
-        def ready(n: int) -> bool:
-            return front.since[n] <= cycle and not (code[n].shadow and cycle < lit_from)
-
-        first = next((n for n in front.there if ready(n)), None)
+        ready = front.ready(cycle, cycle < lit_from)
+        first = next(iter(ready), None)
         if first is None:
             cycle += 1
             continue
         front.take(first, cycle)
         pair = [first]
         if code[first].slot != "alone":
-            for n in front.there:
-                if not ready(n) or (code[n].shadow and code[first].casts_shadow):
-                    continue
+            for n in front.ready(cycle, cycle < lit_from or code[first].casts_shadow):
                 if _pairs(code[first], code[n]):
                     pair = [first, n]
                 elif first not in code[n].before and _pairs(code[n], code[first]):

@@ -40,25 +40,6 @@ struct gg_calls {
     uint32_t saved;                /* this program's own stack pointer during a call */
 };
 
-/* The offsets in that struct, for the assembler. */
-#define FUNCTION 0
-#define POINTER 4
-#define CORE 8
-#define FLOATS 24
-#define KEPT 88
-#define OUTCOME 248
-#define RESULT 252
-#define POINTER_AFTER 256
-#define MODES_AFTER 260
-#define KEPT_AFTER 264
-#define SAVED 372
-_Static_assert(offsetof(struct gg_calls, kept) == KEPT && offsetof(struct gg_calls, outcome) == OUTCOME, "above");
-_Static_assert(offsetof(struct gg_calls, kept_after) == KEPT_AFTER && offsetof(struct gg_calls, saved) == SAVED,
-               "above");
-#define TEXT(x) #x
-#define AT(x) TEXT(x)
-#define R12_IS_THE_MAILBOX "movw r12, #:lower16:gg_calls\nmovt r12, #:upper16:gg_calls\n"
-
 __attribute__((section(".mailbox"), used)) volatile struct gg_calls gg_calls;
 __attribute__((section(".mailbox"), used, aligned(8))) static uint32_t stack[STACK_WORDS];
 
@@ -121,34 +102,44 @@ __attribute__((naked, noinline)) void gg_calls_wait(void) {
                      "bx lr\n");
 }
 
+#define AT(field) [field] "i"(offsetof(struct gg_calls, field))
+
 /* Nothing is sure after the call but where the mailbox is. */
 __attribute__((naked, noinline)) void gg_calls_call(void) {
     __asm__ volatile("push {r4-r11, lr}\n"
-                     "vpush {s16-s31}\n" R12_IS_THE_MAILBOX "str sp, [r12, #" AT(SAVED) "]\n"
+                     "vpush {s16-s31}\n"
+                     "movw r12, #:lower16:gg_calls\n"
+                     "movt r12, #:upper16:gg_calls\n"
+                     "str sp, [r12, %[saved]]\n"
                      "movs r0, #0\n"
                      "vmsr fpscr, r0\n"
-                     "add r0, r12, #" AT(FLOATS) "\n"
+                     "add r0, r12, %[floats]\n"
                      "vldmia r0, {s0-s15}\n"
-                     "add r0, r12, #" AT(KEPT) "\n"
+                     "add r0, r12, %[kept]\n"
                      "ldmia r0!, {r4-r11}\n"
                      "vldmia r0, {s16-s31}\n"
-                     "ldr sp, [r12, #" AT(POINTER) "]\n"
-                     "add r0, r12, #" AT(CORE) "\n"
+                     "ldr sp, [r12, %[pointer]]\n"
+                     "add r0, r12, %[core]\n"
                      "ldmia r0, {r0-r3}\n"
-                     "ldr r12, [r12, #" AT(FUNCTION) "]\n"
-                     "blx r12\n" R12_IS_THE_MAILBOX "str r0, [r12, #" AT(RESULT) "]\n"
+                     "ldr r12, [r12, %[function]]\n"
+                     "blx r12\n"
+                     "movw r12, #:lower16:gg_calls\n"
+                     "movt r12, #:upper16:gg_calls\n"
+                     "str r0, [r12, %[result]]\n"
                      "mov r0, sp\n"
-                     "str r0, [r12, #" AT(POINTER_AFTER) "]\n"
+                     "str r0, [r12, %[pointer_after]]\n"
                      "vmrs r0, fpscr\n"
-                     "str r0, [r12, #" AT(MODES_AFTER) "]\n"
-                     "add r0, r12, #" AT(KEPT_AFTER) "\n"
+                     "str r0, [r12, %[modes_after]]\n"
+                     "add r0, r12, %[kept_after]\n"
                      "stmia r0!, {r4-r11}\n"
                      "vstmia r0, {s16-s31}\n"
-                     "movs r0, #1\n" /* RETURNED */
-                     "str r0, [r12, #" AT(OUTCOME) "]\n"
-                     "ldr sp, [r12, #" AT(SAVED) "]\n"
+                     "movs r0, %[returned]\n"
+                     "str r0, [r12, %[outcome]]\n"
+                     "ldr sp, [r12, %[saved]]\n"
                      "vpop {s16-s31}\n"
-                     "pop {r4-r11, pc}\n");
+                     "pop {r4-r11, pc}\n" ::AT(function),
+                     AT(pointer), AT(core), AT(floats), AT(kept), AT(outcome), AT(result), AT(pointer_after),
+                     AT(modes_after), AT(kept_after), AT(saved), [returned] "i"(RETURNED));
 }
 
 /* The stack may be what the fault was about: another one. */

@@ -16,7 +16,7 @@ typedef struct {
 } gg_m7_panels_t;
 
 static inline gg_m7_panels_t gg_m7_panels(int32_t columns, int32_t links) {
-    enum { FLOATS = 2048, MOST = 160, TURN = 8 };
+    enum { FLOATS = 2048, MOST = 64, TURN = 8 };
     const int32_t runs = (links + MOST - 1) / MOST;
     const int32_t run = ((links + runs - 1) / runs + TURN - 1) / TURN * TURN;
     const int32_t k = run < links ? run : links;

@@ -100,14 +100,17 @@ def build_kernels(
     ]
     few = _needed(jobs, functions) if functions else jobs
     flags = ("-Wl,--no-gc-sections", f"-Wl,-e,{min(functions) if functions else 'gg_conv2d_forward'}")
-    objects = _objects(toolchain, [*few, memory], target.parent / "objects")
+
+    def link(chosen: Sequence[Job]) -> None:
+        objects = _objects(toolchain, [*chosen, memory], target.parent / "objects")
+        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
+
     try:
-        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
-    except BuildError:
-        if len(few) == len(jobs):
+        link(few)
+    except BuildError as fault:
+        if len(few) == len(jobs) or "cannot link" not in str(fault):
             raise
-        objects = _objects(toolchain, [*jobs, memory], target.parent / "objects")
-        _link(toolchain, objects, firmware / SCRIPT, target, *flags)
+        link(jobs)
     return Elf.read(target)
 
 

@@ -158,10 +158,10 @@ def take(model: str, scheme: str, kernels: str, without: Collection[str] = (), r
 def stage_of(function: str) -> str:
     """The stage that a function belongs to, one of :data:`STAGES`."""
     operator, _, name = function.partition(".")
+    if name == "vjp_w" or operator in ("bias_gradient", "bias_step"):  # the latter's larger part: mask, scale and sum
+        return "gradients"
     if name == "update":
         return "update"
-    if name == "vjp_w" or operator == "bias_gradient":
-        return "gradients"
     is_forward = name in ("forward", "from_uint8") and operator not in ("softmax_cross_entropy", "mask_scale")
     return "forward" if is_forward else "backward"
 

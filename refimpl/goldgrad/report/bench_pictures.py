@@ -129,7 +129,8 @@ def _roofs(axis: Any, top: float) -> None:
     }
     for level, words in ((INT8, "int8: SMLAD, two products a cycle"), (FLOAT32, "float32: VFMA, one a cycle")):
         axis.axhline(level, color="#333333", linewidth=1.1)
-        axis.annotate(f"{words}: {level:g}", (1.13 * x[0], level), (0, -11), textcoords="offset points", fontsize=9)
+        place = {"xytext": (-3, -12), "textcoords": "offset points", "ha": "right", "fontsize": 9}
+        axis.annotate(f"{words}: {level:g}", (x[-1], level), **place, bbox={"color": "white", "pad": 0.5})
     for style, (words, cycles) in zip(("-.", ":"), memory.items(), strict=True):
         axis.plot(x, cycles * x, color="#555555", linestyle=style, linewidth=1.1, label=words)
     _plain(axis.xaxis)

@@ -24,6 +24,8 @@ SAME, OTHER = (
     "integer, held out, assembly or the board's compiler",
     "integer, held out, another compiler than the board's",
 )
+TELLS = 1.0
+"""Percent by which a number must change a point for it to tell anything of that number."""
 PIPELINE = tuple(part for part in PARTS if part not in ("unaligned access", "banks", "flash", "SRAM1"))
 """Parts that calls on their own, without memory, can show."""
 
@@ -102,7 +104,7 @@ class Refit:
     errors: Mapping[float, float]
     """Of the declared points, in percent, by value; empty if their ELFs are not there."""
     others: Mapping[str, float]
-    """What each other point of their source would give, if it alone decided."""
+    """What each other point of their kind would give if it alone decided, of those that it makes a difference to."""
 
     @property
     def fault(self) -> str:
@@ -132,9 +134,9 @@ def refits(validation: Validation, table: Table) -> list[Refit]:
         errors = validation.fitted(entry, table, declared)
         others = {}
         for point in known.values():
-            if point.source in {p.source for p in declared} and point not in declared:
+            if point not in declared and point.kind == declared[0].kind:
                 alone = validation.fitted(entry, table, [point])
-                if alone:
+                if alone and max(alone.values()) - min(alone.values()) >= TELLS:
                     others[point.name] = best(alone)
         found.append(Refit(entry, entry.now(table), errors, others))
     return found
@@ -270,15 +272,25 @@ def _goal(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
+def _others(refit: Refit) -> str:
+    """What decides is declared: what would have been decided by others."""
+    if not refit.others:
+        return "It makes a difference to no other point."
+    by_value: dict[float, list[str]] = {}
+    for name, value in refit.others.items():
+        by_value.setdefault(value, []).append(name)
+    said = "; ".join(f"{value:g}: {' / '.join(names)}" for value, names in sorted(by_value.items()))
+    count = len(refit.others)
+    return f"Of {count} other points to which it makes a difference of {TELLS:g} %, each alone would give {said}."
+
+
 def _fits(fits: Sequence[Refit]) -> list[str]:
     lines = ["", "## What was fitted", ""]
     for refit in fits:
         lines.append(f"*{refit.fit.name}*, {refit.fit.what}. {refit.said}.")
         if refit.errors:
             tried = ", ".join(f"{value:g}: {error:.1f} %" for value, error in refit.errors.items())
-            lines += ["", f"Mean errors of these points by value: {tried}. What decides is declared; if another did:"]
-            lines += ["", "| this point alone | would give |", "|---|---|"]
-            lines += [f"| {name} | {value:g} |" for name, value in refit.others.items()]
+            lines[-1] += f" By value: {tried}. {_others(refit)}"
         lines.append("")
     lines += ["Chosen, or found to be misread in a source, with points in view:", ""]
     for entry in data().decided.values():

@@ -60,7 +60,9 @@ class Pipeline:
         if not self.closed and at <= self.cycle:
             if self._waits_as_younger(instruction, fault):
                 assert self.shadow_from is not None
-                at, reason = self.shadow_from + self.table.shadow + 1, "the younger in the shadow of VFMA"
+                fault = "the younger in the shadow of VFMA"
+                if self.table.shadow_waits:
+                    at, reason = self.shadow_from + self.table.shadow + 1, fault
             elif not fault:
                 return self._commit(instruction, self.cycle, YOUNGER, "", 0, taken)
         cycle = max(next_cycle, at)

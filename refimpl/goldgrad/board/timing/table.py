@@ -85,6 +85,8 @@ class Table:
     sources: Mapping[str, str]
     never_pair: tuple[frozenset[str], ...]
     shadow: int
+    shadow_waits: bool
+    """Whether what cannot be the younger in the shadow waits for its end, rather than issuing as the older at once."""
     store_to_load: int
     branch: Branches
     band: Mapping[str, float]
@@ -156,6 +158,7 @@ def load(path: Path = FILE) -> Table:
         content["sources"],
         tuple(frozenset(pair) for pair in content["pairs"]["never"]),
         content["shadow"]["cycles"],
+        content["shadow"]["waits"],
         content["store_to_load"]["cycles"],
         branch,
         {kind: float(content["band"][kind]) for kind in ("integer", "float")},

@@ -88,6 +88,10 @@ def _with_mispredict(table: Table, cycles: float) -> Table:
 
 FITTED: Mapping[str, tuple[Callable[[Table], float], Callable[[Table, float], Table]]] = {
     "mispredict": (lambda table: table.branch.mispredict, _with_mispredict),
+    "shadow_waits": (
+        lambda table: float(table.shadow_waits),
+        lambda table, waits: replace(table, shadow_waits=bool(waits)),
+    ),
     "store_to_load": (
         lambda table: table.store_to_load,
         lambda table, cycles: replace(table, store_to_load=int(cycles)),
