@@ -57,9 +57,7 @@ def any_window(d: Draw, wide: bool = False) -> Sizes:
     if kind == "any":
         return _sizes(batch, d.window())
     if kind == "pointwise":
-        pad = d.of(((0, 0, 0, 0), (0, 1, 0, 2), (0, 0, 0, 0)))
-        geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": pad, "dilation": (1, 1)}
-        return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
+        return pointwise_window(d, batch)
     if kind == "wide":
         return replace(_sizes(1, _square(d, (d.of((1, 5, 7, 9, 8)), d.whole(1, 260)), (1, 3, 5, 3))), budget=4 * WORK)
     if d.chance():
@@ -83,6 +81,13 @@ def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
         "pad": tuple(pad),
         "dilation": (1, 1),
     }
+
+
+def pointwise_window(d: Draw, batch: int) -> Sizes:
+    """That of a pointwise convolution; now and then with padding where it does not move the map."""
+    pad = d.of(((0, 0, 0, 0), (0, 1, 0, 2), (0, 0, 0, 0)))
+    geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": pad, "dilation": (1, 1)}
+    return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
 
 
 def layer_window(d: Draw) -> Sizes:
