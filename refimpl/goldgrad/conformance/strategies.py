@@ -113,7 +113,7 @@ class Draw:
         """A number of channels up to ``most``: few, eights, around a multiple of 8, or as many as there may be."""
         if "channels" in self.only:
             return self.of([n for n in self.only["channels"] if n <= most] or [min(self.only["channels"])])
-        kinds = ("few", "few", "few", "eights", "few", "byte", "eights", "byte", "many")
+        kinds: tuple[str, ...] = ("few", "few", "few", "eights", "few", "byte", "eights", "byte", "many")
         if self.flavour is Flavour.REAL:  # what is judged by many elements
             kinds = ("few", "many", "eights", "byte", "many")
         kind = self.of(kinds)
@@ -209,7 +209,7 @@ class Draw:
         channels = self.channels(shape[-1])
         return self.weights((*shape[:-1], channels.size)), channels
 
-    def biases_and_multipliers(self, w: Array, x_zero: int) -> tuple[I32, F32]:
+    def biases_and_multipliers(self, w: Array, x_zero: int, is_beyond: bool = False) -> tuple[I32, F32]:
         """One int32 and one float32 an output channel, which is ``w``'s first axis.
 
         Biases go up to the last value at which no accumulator can overflow (CONV-C6).  Now and then accumulators lie
@@ -222,7 +222,7 @@ class Draw:
         bias: Array = np.zeros(w.shape[0])
         kinds = ("zeros", "ties", "random", "any", "beyond", "ends", "some ends", "beyond", "ties", "random")
         kind = self.of((*kinds, "ties", "random", "random"))
-        if kind == "beyond":
+        if is_beyond or kind == "beyond":
             return self._beyond(w, x_zero, least, most)
         if kind == "ties" and self.flavour is Flavour.HARD:
             m = self.magnitudes((w.shape[0],), -25, -21)
@@ -244,7 +244,8 @@ class Draw:
         self.is_open = True
         count = w.shape[0]
         bound = 127 * (w.size // count) * max(127 - x_zero, x_zero + 128)
-        by_bias, by_products = self.random.random((2, count)) < 0.3
+        by_bias = self.random.random(count) < 0.3
+        by_products = self.random.random(count) < (0.3 if self.chance() else 0.0)
         far = 20 * bound * self.random.choice([-1, 1], count)
         near = self.random.integers(np.maximum(least, -5000), np.minimum(most, 5000) + 1)
         m = self.random.uniform(0.1, 1.0, count) * 127 / bound

@@ -57,11 +57,9 @@ def any_window(d: Draw, wide: bool = False) -> Sizes:
     if kind == "any":
         return _sizes(batch, d.window())
     if kind == "pointwise":
-        pad = d.of(((0, 0, 0, 0), (0, 1, 0, 2), (0, 0, 0, 0)))
-        geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": pad, "dilation": (1, 1)}
-        return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
+        return pointwise_window(d, batch)
     if kind == "wide":
-        return replace(_sizes(1, _square(d, (d.whole(1, 7), d.whole(1, 260)), (1, 3, 5, 3))), budget=4 * WORK)
+        return replace(_sizes(1, _square(d, (d.of((1, 5, 7, 9, 8)), d.whole(1, 260)), (1, 3, 5, 3))), budget=4 * WORK)
     if d.chance():
         return _sizes(batch, _square(d, (d.whole(1, 11), d.whole(1, 11)), (1, 3, 5, 3, 7, 3)))
     taps, stride = d.of((1, 3, 5, 3, 7, 3)), d.of((1, 2, 1))  # as they are in most networks, all of it
@@ -83,6 +81,22 @@ def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:
         "pad": tuple(pad),
         "dilation": (1, 1),
     }
+
+
+def pointwise_window(d: Draw, batch: int) -> Sizes:
+    """That of a pointwise convolution; now and then with padding where it does not move the map."""
+    pad = d.of(((0, 0, 0, 0), (0, 1, 0, 2), (0, 0, 0, 0)))
+    geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": pad, "dilation": (1, 1)}
+    return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
+
+
+def layer_window(d: Draw) -> Sizes:
+    """That of a depthwise layer, on a small map, or on one that is wide enough for kernels to cut it in stripes."""
+    taps, stride = d.of((3, 5, 7)), d.of((1, 2, 1))
+    small = d.whole(1, 9), d.of((d.whole(1, 5), d.whole(1, 12)))
+    in_hw = d.of((small, small, (d.whole(6, 9), d.of((130, 173, 212, 259))), small))
+    geometry = {"stride": (stride, stride), "pad": (taps // 2,) * 4, "dilation": (1, 1)}
+    return replace(_sizes(1, {"in_hw": in_hw, "kernel": (taps, taps), **geometry}), budget=4 * WORK)
 
 
 def image_window(d: Draw) -> Sizes:

@@ -7,7 +7,7 @@ import numpy as np
 from ...ops._split_weight import merge
 from ..case import Case
 from ..strategies import WORK, Draw, cases_of
-from ._window import STEPS, Sizes, any_window, image_window
+from ._window import STEPS, Sizes, any_window, image_window, pointwise_window
 
 
 def channels(d: Draw, s: Sizes) -> tuple[int, int]:
@@ -23,9 +23,10 @@ def channels(d: Draw, s: Sizes) -> tuple[int, int]:
 
 @cases_of("conv2d.forward")
 def forward(d: Draw) -> Case:
-    """Any window, a weight that is whole or split, biases up to where an accumulator could overflow; or an image."""
+    """Any window, a weight that is whole or split, biases up to where an accumulator could overflow; or a layer."""
+    d.is_open = d.chance()
     if not d.only and d.of((False, False, True, False)):
-        return image(d)
+        return layer(d)
     s = any_window(d, wide=True)
     (out_c, in_c), x_zero = channels(d, s), d.zero_point()
     x, w = d.codes((s.batch, *s.in_hw, in_c)), d.weights((out_c, *s.kernel, in_c))
@@ -35,12 +36,12 @@ def forward(d: Draw) -> Case:
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 
-def image(d: Draw) -> Case:
-    """What the first layer of a network does: 3 x 3 pixels of three channels, and none of it plain."""
-    s = image_window(d)
-    x_zero, out_c = d.zero_point(), d.count(max(1, min(20, WORK // (3 * s.work))))
-    x = d.random.integers(-128, 128, (1, *s.in_hw, 3)).astype(np.int8)
-    w = d.random.integers(-127, 128, (out_c, *s.kernel, 3)).astype(np.int8)
+def layer(d: Draw) -> Case:
+    """What a layer of a network does, and none of it plain: the first, of an image, or a pointwise one."""
+    s, in_c = (image_window(d), 3) if d.of((False, True, False)) else (pointwise_window(d, 1), 8 * d.whole(1, 5))
+    x_zero, out_c = d.zero_point(), d.count(max(1, min(20, WORK // (in_c * s.work))))
+    x = d.random.integers(-128, 128, (1, *s.in_hw, in_c)).astype(np.int8)
+    w = d.random.integers(-127, 128, (out_c, *s.kernel, in_c)).astype(np.int8)
     scales = d.biases_and_multipliers(w, x_zero)
     arrays = (d.settled(x, x_zero), w, *scales, None, None)
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
