@@ -244,12 +244,13 @@ class Draw:
         self.is_open = True
         count = w.shape[0]
         bound = 127 * (w.size // count) * max(127 - x_zero, x_zero + 128)
-        by_bias = self.random.random(count) < 0.3
-        by_products = self.random.random(count) < (0.3 if self.chance() else 0.0)
+        share = self.of(((0.3, 0.0), (0.0, 0.4), (0.3, 0.0), (0.0, 0.4)))
+        by_bias, by_products = self.random.random(count) < share[0], self.random.random(count) < share[1]
         far = 20 * bound * self.random.choice([-1, 1], count)
         near = self.random.integers(np.maximum(least, -5000), np.minimum(most, 5000) + 1)
         m = self.random.uniform(0.1, 1.0, count) * 127 / bound
-        m = np.where(by_products, self.random.uniform(1, 8, count) * 64000 / bound, m)
+        usual = bound / math.sqrt(w.size // count)  # products of many signs are far below their bound
+        m = np.where(by_products, self.random.uniform(1, 4, count) * 64000 / usual, m)
         m = np.where(by_bias, self.random.uniform(33000, 64000, count) / (21.0 * bound), m)
         return np.clip(np.where(by_bias, far, near), least, most).astype(np.int32), float32(m)
 

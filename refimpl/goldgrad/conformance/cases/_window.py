@@ -62,9 +62,11 @@ def any_window(d: Draw, wide: bool = False) -> Sizes:
         return replace(_sizes(1, _square(d, (d.of((1, 5, 7, 9, 8)), d.whole(1, 260)), (1, 3, 5, 3))), budget=4 * WORK)
     if d.chance():
         return _sizes(batch, _square(d, (d.whole(1, 11), d.whole(1, 11)), (1, 3, 5, 3, 7, 3)))
-    taps, stride = d.of((1, 3, 5, 3, 7, 3)), d.of((1, 2, 1))  # as they are in most networks, all of it
-    geometry = {"stride": (stride, stride), "pad": (taps // 2,) * 4, "dilation": (1, 1)}
-    return _sizes(batch, {"in_hw": (d.whole(1, 8), 4 * d.whole(1, 3)), "kernel": (taps, taps), **geometry})
+    taps, stride = d.of((1, 3, 5, 3, 7, 3)), d.of((1, 2, 1))  # as they are in most networks, all of it or nearly
+    less = d.of((0, 0, 1, 0)) if taps > 1 else 0
+    pad = (taps // 2, taps // 2, taps // 2, taps // 2 - less)
+    geometry = {"kernel": (taps, taps), "stride": (stride, stride), "pad": pad, "dilation": (1, 1)}
+    return _sizes(batch, {"in_hw": (d.whole(1, 8), 4 * d.whole(1, 3) + less), **geometry})
 
 
 def _square(d: Draw, in_hw: Pair, kernels: tuple[int, ...]) -> dict[str, Any]:

@@ -39,10 +39,11 @@ def forward(d: Draw) -> Case:
 def layer(d: Draw) -> Case:
     """What a layer of a network does, and none of it plain: the first, of an image, or a pointwise one."""
     s, in_c = (image_window(d), 3) if d.of((False, True, False)) else (pointwise_window(d, 1), 8 * d.whole(1, 5))
-    x_zero, out_c = d.zero_point(), d.count(max(1, min(20, WORK // (in_c * s.work))))
+    out_c, is_beyond = d.count(max(1, min(20, WORK // (in_c * s.work)))), d.of((False, True, False))
+    x_zero = d.of((-128, 127, d.zero_point())) if is_beyond else d.zero_point()
     x = d.random.integers(-128, 128, (1, *s.in_hw, in_c)).astype(np.int8)
     w = d.random.integers(-127, 128, (out_c, *s.kernel, in_c)).astype(np.int8)
-    scales = d.biases_and_multipliers(w, x_zero)
+    scales = d.biases_and_multipliers(w, x_zero, is_beyond)
     arrays = (d.settled(x, x_zero), w, *scales, None, None)
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 

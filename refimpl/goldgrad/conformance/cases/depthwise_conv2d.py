@@ -24,10 +24,11 @@ def forward(d: Draw) -> Case:
 def layer(d: Draw) -> Case:
     """What a layer of a network does, and none of it plain: some channels, mostly no clamp but int8's."""
     s, d.is_open = layer_window(d), d.of((True, False, True))
-    count, x_zero = d.whole(4, max(4, min(21, s.budget // s.work))), d.zero_point()
+    count, is_beyond = d.whole(4, max(4, min(21, s.budget // s.work))), d.of((False, True, False))
+    x_zero = d.of((-128, 127, d.zero_point())) if is_beyond else d.zero_point()
     x = d.random.integers(-128, 128, (1, *s.in_hw, count)).astype(np.int8)
     w = d.random.integers(-127, 128, (*s.kernel, count)).astype(np.int8)
-    return _forward(d, s, x, w, x_zero, d.of((False, True, False)))
+    return _forward(d, s, x, w, x_zero, is_beyond)
 
 
 def _forward(d: Draw, s: Sizes, x: I8, w: I8, x_zero: int, is_beyond: bool = False) -> Case:
