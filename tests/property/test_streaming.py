@@ -34,8 +34,9 @@ def composed(graph, names):
 def test_passes_change_no_bit(step, names, count):
     graph, given_ = step.session.graph, step.feeds
     changed = composed(graph, names[:count])
-    assert sorted(map(repr, unfold(changed).nodes)) == sorted(map(repr, graph.nodes))
-    assert dict(unfold(changed).tensors) == dict(graph.tensors)
+    if "fuse-bias" not in names[:count]:  # which puts a function in the place of three, where others compose
+        assert sorted(map(repr, unfold(changed).nodes)) == sorted(map(repr, graph.nodes))
+        assert dict(unfold(changed).tensors) == dict(graph.tensors)
     assert parse_graph(print_graph(changed)) == changed
     expected = run(graph, given_)
     assert streams.same(run(changed, given_), expected)

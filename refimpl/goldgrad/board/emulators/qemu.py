@@ -183,7 +183,11 @@ class QemuProcess:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
             )
         assert self.process.stdin and self.process.stdout
-        self.gdb = Remote(self.process.stdin, self.process.stdout, self._died)
+        try:
+            self.gdb = Remote(self.process.stdin, self.process.stdout, self._died)
+        except BaseException:
+            self.close()
+            raise
 
     def _died(self) -> EmulatorDied:
         status = "stopped answering"
