@@ -133,32 +133,9 @@ def _layers(rescale: Rescale) -> dict[str, Run]:
     return {f"{name}.forward": _forward(module.accumulate, rescale) for name, module in modules.items()}
 
 
-@rule("PROF-S9")
-def _float_sum(
-    x1: I8,
-    x2: I8,
-    m1: F32,
-    m2: F32,
-    *,
-    x1_zero: int,
-    x2_zero: int,
-    y_zero: int,
-    lo: int = -128,
-    hi: int = 127,
-) -> tuple[I8, Array]:
-    total = add32(mul32(float32(widen(x1, x1_zero)), m1), mul32(float32(widen(x2, x2_zero)), m2))
-    y, mask = clamp(half_away(add32(total, float32(y_zero)).astype(np.float64)), lo, hi)
-    return y, pack(mask)
+def _sum(codes: Callable[[F64, F64, F32, F32, int], I64]) -> Run:
+    """A sum of activations, of operands less their zero points, their multipliers and y's zero point."""
 
-
-LEFT_SHIFT = 2.0**20
-"""What TFLite multiplies the operands of a sum by, so that they keep bits below a code."""
-
-
-def _fixed_point_sum(rescale: Rescale) -> Run:
-    """TFLite's sum of two activations, with one of its roundings."""
-
-    @rule("PROF-S11", "PROF-C3")
     def forward(
         x1: I8,
         x2: I8,
@@ -171,16 +148,34 @@ def _fixed_point_sum(rescale: Rescale) -> Run:
         lo: int = -128,
         hi: int = 127,
     ) -> tuple[I8, Array]:
-        twice = 2.0 * np.maximum(m1, m2).astype(np.float64)
-        fits = bool((twice > 0).all() and (twice < LEFT_SHIFT).all())
-        require(fits, "PROF-C3", f"the multipliers are {m1[0]} and {m2[0]}", "give one above 0, and both below 2^19")
-        total = rescale(widen(x1, x1_zero) * LEFT_SHIFT, m1 / twice) + rescale(
-            widen(x2, x2_zero) * LEFT_SHIFT, m2 / twice
-        )
-        y, mask = clamp(rescale(total.astype(np.float64), twice / LEFT_SHIFT) + y_zero, lo, hi)
+        y, mask = clamp(codes(widen(x1, x1_zero), widen(x2, x2_zero), m1, m2, y_zero), lo, hi)
         return y, pack(mask)
 
     return forward
+
+
+@rule("PROF-S9")
+def _float_sum(x1: F64, x2: F64, m1: F32, m2: F32, y_zero: int) -> I64:
+    total = add32(mul32(float32(x1), m1), mul32(float32(x2), m2))
+    return half_away(add32(total, float32(y_zero)).astype(np.float64))
+
+
+LEFT_SHIFT = 2.0**20
+"""What TFLite multiplies the operands of a sum by, so that they keep bits below a code."""
+
+
+def _fixed_point_sum(rescale: Rescale) -> Run:
+    """TFLite's sum of two activations, with one of its roundings."""
+
+    @rule("PROF-S11", "PROF-C3")
+    def codes(x1: F64, x2: F64, m1: F32, m2: F32, y_zero: int) -> I64:
+        twice = 2.0 * np.maximum(m1, m2).astype(np.float64)
+        fits = bool((twice > 0).all() and (twice < LEFT_SHIFT).all())
+        require(fits, "PROF-C3", f"the multipliers are {m1[0]} and {m2[0]}", "give one above 0, and both below 2^19")
+        total = rescale(x1 * LEFT_SHIFT, m1 / twice) + rescale(x2 * LEFT_SHIFT, m2 / twice)
+        return rescale(total.astype(np.float64), twice / LEFT_SHIFT) + y_zero
+
+    return _sum(codes)
 
 
 @rule("PROF-S10")
@@ -244,7 +239,7 @@ PROFILES = {
             "the C kernels of the Tiny Training Engine",
             {
                 **_layers(_truncating),
-                "add.forward": _float_sum,
+                "add.forward": _sum(_float_sum),
                 "avg_pool2d.forward": _integer_mean,
                 "conv2d.vjp_w": _raw(conv2d.vjp_w),
                 "depthwise_conv2d.vjp_w": _raw(depthwise_conv2d.vjp_w),

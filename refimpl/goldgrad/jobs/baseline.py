@@ -21,7 +21,7 @@ from ..board.measure import measurement
 from ..board.stack import StackWatch
 from ..board.toolchain import NAMES, Toolchain, find_toolchain, toolchains
 from ..errors import GoldgradError, show
-from ..kernels import SETS
+from ..kernels import check_set
 from ..rules import rule
 from . import on_board
 
@@ -167,14 +167,19 @@ def program_costs(case: ProgramCase, toolchain: Toolchain) -> Costs:
 # --- the file ------------------------------------------------------------------------------------------------------
 
 
+def read_json(file: Path, remedy: str) -> Any:
+    """What a file holds as JSON; the error names the file, what is wrong, and ``remedy``."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise GoldgradError(f"{file} cannot be read: {fault.strerror}; {remedy}") from None
+    except (ValueError, RecursionError):
+        raise GoldgradError(f"{file} is no JSON; {remedy}") from None
+
+
 def read(file: Path) -> Baseline:
     """Read a baseline; an error says what is wrong with it."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise GoldgradError(f"{file} cannot be read: {fault.strerror}; {REMEDY}") from None
-    except (ValueError, RecursionError):
-        raise GoldgradError(f"{file} is no JSON; {REMEDY}") from None
+    content = read_json(file, REMEDY)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise GoldgradError(f"{file} is no {FORMAT!r}; {REMEDY}")
     toolchain = content.get("toolchain")
@@ -237,8 +242,7 @@ def program_case(text: str) -> ProgramCase:
     if not 2 <= len(words) <= 3 or not all(words):
         raise GoldgradError(f"--program is {show(text)}; write MODEL:SCHEME, for example digits:sparse")
     case = ProgramCase(*words)
-    if case.kernels not in SETS:
-        raise GoldgradError(f"a board has no kernels {show(case.kernels)}; use {' or '.join(SETS)}")
+    check_set(case.kernels)
     return case
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..board.toolchain import NAMES
 from ..errors import GoldgradError, show
 from ..kernels import SETS
+from .baseline import read_json
 from .bench import Measured
 
 FORMAT = "goldgrad kernels baseline 1"
@@ -66,12 +67,7 @@ def costs_of(found: Sequence[Measured]) -> Costs:
 
 def read(file: Path) -> Baseline:
     """Read a baseline; an error says what is wrong with it."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise GoldgradError(f"{file} cannot be read: {fault.strerror}; {REMEDY}") from None
-    except (ValueError, RecursionError):
-        raise GoldgradError(f"{file} is no JSON; {REMEDY}") from None
+    content = read_json(file, REMEDY)
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("costs") != list(COSTS):
         raise GoldgradError(f"{file} is no {FORMAT!r}; {REMEDY}")
     known = {"kernels": SETS, "toolchain": tuple(NAMES)}

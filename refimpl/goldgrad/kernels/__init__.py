@@ -7,6 +7,8 @@ What C is given says :func:`describe`, to generated code as well.  :func:`run` a
 into arrays that the caller brings, which is how tests place canaries and share memory.
 """
 
+from ..errors import GoldgradError, show
+from ..rules import rule
 from . import (
     add,
     avg_pool2d,
@@ -34,6 +36,14 @@ from ._call import KERNELS, KernelCall, Pointer, Scratch, Struct, describe
 SETS = tuple(PREFIXES)
 """The sets of kernels by name: portable runs anywhere, m7 on a Cortex-M7 only."""
 
+
+@rule("ABI-S5")
+def check_set(kernels: str) -> None:
+    """Raise unless a board has these kernels; the error names the sets that there are."""
+    if kernels not in SETS:
+        raise GoldgradError(f"a board has no kernels {show(kernels)}; use {' or '.join(SETS)}")
+
+
 __all__ = [
     "KERNELS",
     "SETS",
@@ -46,6 +56,7 @@ __all__ = [
     "bias_gradient",
     "bias_step",
     "call",
+    "check_set",
     "conv2d",
     "depthwise_conv2d",
     "describe",

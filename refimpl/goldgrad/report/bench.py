@@ -20,13 +20,13 @@ from ..board.build import build_kernels
 from ..board.kernels import KernelMachine
 from ..board.timing.table import load
 from ..board.toolchain import Toolchain, find_toolchain
-from ..errors import GoldgradError, show
+from ..errors import GoldgradError
 from ..jobs import bench_baseline, latency
 from ..jobs.bench import SCHEMES, Bench, Call, Measured, of_file, of_networks
 from ..jobs.bench_baseline import COSTS, RATES, Baseline, Budgets, Change, Comparison, costs_of
 from ..jobs.latency import Step
 from ..jobs.on_board import KERNELS
-from ..kernels import SETS
+from ..kernels import check_set
 from .files import as_json, check_outputs, write_files
 from .peer_counts import counts, peers
 from .plan_picture import check_formats
@@ -143,8 +143,7 @@ def _calls(wanted: Wanted) -> list[Call]:
 def _tools(wanted: Wanted, old: Baseline | None) -> tuple[str, Toolchain]:
     """Kernels and compiler; a baseline's own, if there is one."""
     kernels = old.kernels if old else wanted.kernels
-    if kernels not in SETS:
-        raise GoldgradError(f"a board has no kernels {show(kernels)}; use {' or '.join(SETS)}")
+    check_set(kernels)
     return kernels, find_toolchain(wanted.compiler or (old.toolchain if old else None))
 
 

@@ -14,7 +14,7 @@ from ..errors import GoldgradError, show
 from ..jobs import latency
 from ..jobs.bench import SCHEMES
 from ..jobs.latency import STAGES, Step, Streaming
-from ..kernels import SETS
+from ..kernels import check_set
 from .bench_pictures import by_layer
 from .console import tell_files
 from .files import as_json, check_outputs, write_files, write_json
@@ -36,7 +36,7 @@ def step(
     pictures: Sequence[Path],
 ) -> int:
     """Take a step and show its layers; 1 if its bits are not the interpreter's."""
-    _check_kernels(kernels)
+    check_set(kernels)
     check_formats(pictures)
     check_outputs(document, *pictures)
     taken = latency.take(model, scheme or latency.scheme_of_100_kb(model), kernels, room=room)
@@ -75,7 +75,7 @@ def _numbers(stages: Mapping[str, int], whole: int) -> list[str]:
 
 def streaming(console: Console, programs: Sequence[str], kernels: str, room: int, document: Path | None) -> int:
     """Take steps both ways, of the networks under schemes of about 100 KB and of PEERS_STEP unless others are named."""
-    _check_kernels(kernels)
+    check_set(kernels)
     check_outputs(document)
     cases = [_case(text) for text in programs] or [PEERS_STEP, *SCHEMES.items()]
     found = [latency.streaming(model, scheme, kernels, room) for model, scheme in cases]
@@ -131,8 +131,3 @@ def _case(text: str) -> tuple[str, str]:
     if not model or not scheme:
         raise GoldgradError(f"--program is {show(text)}; write MODEL:SCHEME, for example mcunet-5fps:49kb")
     return model, scheme
-
-
-def _check_kernels(kernels: str) -> None:
-    if kernels not in SETS:
-        raise GoldgradError(f"a board has no kernels {show(kernels)}; use {' or '.join(SETS)}")

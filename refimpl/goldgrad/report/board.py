@@ -17,7 +17,7 @@ from ..board.memory_map import DTCM, FLASH, SRAM
 from ..board.timing.memory import watched
 from ..errors import GoldgradError
 from ..jobs import digits, on_board
-from ..kernels import SETS
+from ..kernels import check_set
 from ..models import digits as digits_data
 from ..training import Session
 from . import cycles
@@ -112,8 +112,8 @@ def _check(wanted: Wanted) -> int:
     """The number of steps; whatever cannot be is an error before anything is trained."""
     if wanted.board not in BOARDS:
         raise GoldgradError(f"there is no board {wanted.board!r}; use {', '.join(BOARDS)}")
-    if wanted.kernels not in (None, *SETS):
-        raise GoldgradError(f"a board has no kernels {wanted.kernels!r}; use {' or '.join(SETS)}")
+    if wanted.kernels is not None:
+        check_set(wanted.kernels)
     if wanted.emulator not in (None, "all", *BACKENDS):
         raise GoldgradError(f"there is no emulator {wanted.emulator!r}; use {', '.join(BACKENDS)} or all")
     steps = STEPS.get(wanted.model, 1) if wanted.steps is None else wanted.steps

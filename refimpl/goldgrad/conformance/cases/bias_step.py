@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...numerics import INT32_MAX, float32
+from ...numerics import INT32_MAX
 from ..case import Case
 from ..strategies import Draw, cases_of
+from .sgd_update_bias import some_fixed
 from .sgd_update_weight import steps
 
 
@@ -21,9 +22,6 @@ def update(d: Draw) -> Case:
     wide = np.full(count, limit[0], np.int64)
     b = d.of((0 * wide, d.random.integers(-wide - 1, wide + 1), wide)).astype(np.int32)
     lr, q, _ = steps(d, (count,), (count,))
-    if d.of((False, False, True)):
-        fixed = d.random.random(count) < 0.3
-        q = np.where(fixed, float32(d.random.choice([0.0, -0.0], count)), q)
-        b = np.where(fixed, d.random.integers(-(2**31), 2**31, count), b).astype(np.int32)
+    b, q = some_fixed(d, b, q)
     arrays = (d.floats(shape), d.masks(shape[:-1], count), d.multipliers(count), b, q, limit, lr)
     return Case("bias_step.update", arrays)
