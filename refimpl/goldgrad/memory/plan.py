@@ -22,8 +22,8 @@ from .scratch import scratch_bytes, scratch_name
 from .sharing import Placement, check_placement, placed_bytes
 
 CHOICES = (*PASSES, "reorder", "group", "in-place")
-"""What can be left out of a plan, by name: the passes, the new order, groups of channels, and results in the place of
-operands."""
+"""What can be left out of a plan, by name: the passes, the new order, groups of channels and rows, and results in the
+place of operands."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def plan(
 
     ``without`` leaves out some of :data:`CHOICES`, ``also`` makes some of the passes that are options.
     ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.  ``room`` is how many
-    more bytes than the least groups of channels may take, for speed (STREAM-S13).
+    more bytes than the least groups of channels and rows may take, for speed (STREAM-S13, STREAM-S15).
     """
     passes = chosen_passes(without, also)
     if room < 0:
@@ -220,7 +220,7 @@ def plan(
 
 _Placed = tuple[Graph, Placement, Profile]
 FEWER = 10
-"""By which fewer orders are tried for groups of one size: another size is another try."""
+"""By which fewer orders are tried for groups: another size is another try, and groups of rows need no new places."""
 
 
 def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed:
