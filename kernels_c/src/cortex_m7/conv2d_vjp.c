@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "../portable/taps.h"
+#include "bytes.h"
 #include "chains_f32.h"
 #include "conv2d_vjp_layout.h"
 #include "goldgrad/conv2d.h"
@@ -45,21 +46,50 @@ static void replace(const weight_t *t, int32_t n, int32_t from, int32_t rows, in
     }
 }
 
+/* Codes of the strip as CONV-S7 has them, panel by panel, at the end of where they will be as float32. */
+static gg_m7_coded_t replaced(const weight_t *t, const int8_t *w, int32_t row, int32_t n, int32_t from, int32_t width,
+                              int32_t k, int32_t panel, float *panels) {
+    int8_t *const codes = (int8_t *)(panels + width * k) - width * k;
+    for (int32_t j = 0; j < width; j += panel) {
+        for (int32_t i = 0; i < k; ++i) {
+            gg_m7_copy(codes + j * k + i * panel, w + i * row + j, panel);
+        }
+    }
+    for (int32_t j = t->first; j < t->end; ++j) {
+        const int32_t at = t->channels[j] - n;
+        int8_t *const to = codes + at / panel * panel * k + at % panel;
+        for (int32_t i = 0; i < k; ++i) {
+            to[panel * i] = t->trained[(from + i) * t->kept + j];
+        }
+    }
+    return (gg_m7_coded_t){codes, panel, panel * k, panel};
+}
+
 /* CONV-S4: rows are pixels, columns input channels, links output channels. */
 static void pointwise_vjp_x(const gg_conv2d_t *p, const float *g, weight_t t, const float *dx0, float *dx,
                             float *panels) {
-    const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c);
+    const int32_t panel = gg_m7_pointwise_panel(p);
+    const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c, panel);
     gg_m7_matrix_t s = {g, dx0, dx, p->out_c, 1, p->window.in_h * p->window.in_w, p->in_c};
     for (int32_t n = 0; n < p->in_c; n += size.width) {
         const int32_t width = lesser(size.width, p->in_c - n);
         next_strip(&t, n + width);
         for (int32_t o = 0; o < p->out_c; o += size.links) {
             const int32_t k = lesser(size.links, p->out_c - o);
-            gg_m7_panels_of(t.w + o * p->in_c + n, p->in_c, width, k, 0, panels);
-            replace(&t, n, o, k, 0, k, panels);
+            const int8_t *const w = t.w + o * p->in_c + n;
             s.a = g + o;
             s.start = o > 0 ? dx : dx0;
-            gg_m7_multiply(&s, n, width, k, panels);
+            if (gg_m7_multiplies_codes(s.rows, width, k, panel)) {
+                gg_m7_coded_t codes = {w, p->in_c, panel, panel};
+                if (t.first < t.end) {
+                    codes = replaced(&t, w, p->in_c, n, o, width, k, panel, panels);
+                }
+                gg_m7_multiply_codes(&s, n, width, k, &codes, panels);
+            } else {
+                gg_m7_panels_of(w, p->in_c, width, k, 0, panels);
+                replace(&t, n, o, k, 0, k, panels);
+                gg_m7_multiply(&s, n, width, k, panels);
+            }
         }
     }
 }

@@ -5,12 +5,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "chains_f32.h"
+#include "gemm_f32.h"
 #include "goldgrad/conv2d.h"
 
 static inline bool gg_m7_is_pointwise(const gg_window_t *s) {
     return s->kernel_h == 1 && s->kernel_w == 1 && s->in_h == s->out_h && s->in_w == s->out_w && s->pad_top == 0 &&
            s->pad_left == 0 && s->stride_h == 1 && s->stride_w == 1;
+}
+
+/* Columns of a panel of a pointwise convolution's weights: six where no column, row or link is left over. */
+static inline int32_t gg_m7_pointwise_panel(const gg_conv2d_t *p) {
+    enum { TURN = 8 };
+    const int32_t pixels = p->window.in_h * p->window.in_w;
+    return p->in_c % GG_M7_WIDE == 0 && p->out_c % TURN == 0 && pixels % GG_M7_TILE == 0 ? GG_M7_WIDE : GG_M7_TILE;
 }
 
 /* Runs of so many output channels, with all their taps so many links, of so many columns; bytes 0: left to the portable. */
@@ -23,7 +30,7 @@ static inline gg_m7_conv2d_vjp_x_t gg_m7_conv2d_vjp_x_layout(const gg_conv2d_t *
     const gg_window_t *const s = &p->window;
     gg_m7_conv2d_vjp_x_t l = {0, 0, 0, 0};
     if (gg_m7_is_pointwise(s)) {
-        const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c);
+        const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c, gg_m7_pointwise_panel(p));
         return (gg_m7_conv2d_vjp_x_t){size.links, size.links, size.width, 4 * size.links * size.width};
     }
     if (s->kernel_h <= SIDE && s->kernel_w <= SIDE && s->kernel_h * s->kernel_w <= MOST) {
@@ -42,7 +49,7 @@ static inline gg_m7_conv2d_vjp_x_t gg_m7_conv2d_vjp_x_layout(const gg_conv2d_t *
 /* Links are pixels of the output: all, or those of a row. */
 static inline gg_m7_panels_t gg_m7_conv2d_vjp_w_layout(const gg_conv2d_t *p) {
     const gg_window_t *const s = &p->window;
-    return gg_m7_panels(p->in_c, gg_m7_is_pointwise(s) ? s->out_h * s->out_w : s->out_w);
+    return gg_m7_panels(p->in_c, gg_m7_is_pointwise(s) ? s->out_h * s->out_w : s->out_w, GG_M7_TILE);
 }
 
 #endif

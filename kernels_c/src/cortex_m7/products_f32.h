@@ -2,6 +2,7 @@
 #ifndef GOLDGRAD_CORTEX_M7_PRODUCTS_F32_H
 #define GOLDGRAD_CORTEX_M7_PRODUCTS_F32_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -19,5 +20,18 @@ void gg_m7_panels_of(const int8_t *codes, int32_t row, int32_t width, int32_t k,
 
 /* Columns n .. n + width - 1 of c by k >= 0 links, whose panels are given.  a_m or a_i is 1. */
 void gg_m7_multiply(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const float *panels);
+
+/* Codes of some links, in panels: the width columns of link i of panel j begin at from[j * panel + i * row]. */
+typedef struct {
+    const int8_t *from;
+    int32_t row, panel, width;
+} gg_m7_coded_t;
+
+/* Whether the first width columns of k links of so many rows are for gg_m7_multiply_codes, in panels of so many. */
+bool gg_m7_multiplies_codes(int32_t rows, int32_t width, int32_t k, int32_t panel);
+
+/* As gg_m7_multiply, where a_i is 1, of codes as they are; what panels hold of them is made while they are multiplied. */
+void gg_m7_multiply_codes(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const gg_m7_coded_t *codes,
+                          float *panels);
 
 #endif

@@ -1,0 +1,311 @@
+"""Products of float32 matrices, a tile of 4 x 4 or 4 x 6 chains at a time, as Thumb-2 for a Cortex-M7.
+
+What a core computes, and what it is given, says ``kernels_c/src/cortex_m7/gemm_f32.h``.
+
+A VFMA starts every cycle if its accumulator was written three cycles ago; sixteen accumulators and more, one after the
+other, are far more than that.  What is left to arrange are operands (docs/fast-kernels-backward.md):
+
+- VLDM, or VLDR of a double, loads two floats a cycle, but waits until the VFMA before it are three cycles old.
+- VMOV of two from core registers waits for nothing, takes a cycle, and LDR into those stands beside any VFMA, for nothing.
+- VLDR of a float waits for nothing as the older of its cycle.  It stands beside the first VFMA of several, for nothing.
+
+A VMOV or VLDR falls beside a VFMA, and waits, if nothing else stands there: so the last of several VFMA has one beside it.
+
+The accumulators are s0 and on, row by row.  Of 4 x 6 chains eight registers are left: s24-s27 hold a link of A's four
+rows, s28-s31 four of its columns of B.  Of 4 x 4, sixteen: s16-s23 two links of B, s24-s31 those of A.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from assembly import file, function, over, write
+
+FIELDS = (
+    *("a", "a_row", "k", "c_row", "start_row", "start_step", "b", "panels", "c", "start", "tiles"),
+    *("codes", "codes_row", "codes_panel", "table"),
+)
+"""The fields of gg_m7_gemm_t, a word each."""
+TURN = 8
+"""Links of a turn of the loop."""
+
+
+def field(name: str) -> str:
+    """Where a field of the struct is, by the pointer that is kept in r11."""
+    return f"[r11, #{4 * FIELDS.index(name)}]"
+
+
+def vfma(width: int, m: int, n: int, a: int, b: int) -> str:
+    """The next link of chain (m, n), from single registers."""
+    return f"vfma.f32 s{width * m + n}, s{a}, s{b}"
+
+
+def among(products: Iterable[str], beside: Iterable[str]) -> Iterator[str]:
+    """Products, and what stands beside each, if anything does."""
+    for product, other in itertools.zip_longest(products, beside, fillvalue=""):
+        yield product
+        if other:
+            yield other
+
+
+def last(products: Sequence[str], first: str, others: Sequence[str]) -> Iterator[str]:
+    """Products with one instruction beside the first, and the others each beside one of the last."""
+    yield from among(products, [first, *[""] * (len(products) - len(others) - 1), *others])
+
+
+# --- 4 x 4 chains, two links at a time --------------------------------------------------------------------------------
+
+
+def rows_turn() -> Iterator[str]:
+    """Eight links where A's links lie in rows: r0-r3 point into four rows, r0 and r1 two links before; r4 into B.
+
+    Rows 0 and 1 of the next two links come through core registers, while products run; of the first two, for which
+    nothing runs yet, row 0 comes as row 3 does.
+    """
+    for pair in range(4):
+        at = 8 * pair
+        if pair == 0:
+            yield from ("vldr s24, [r0, #8]", "ldr r9, [r1, #12]", "vldr s25, [r0, #12]", "ldr r8, [r1, #8]")
+            yield from ("vldr s30, [r3]", "vldmia r4!, {s16-s23}", "vmov s26, s27, r8, r9")
+        else:
+            yield from ("vmov s24, s25, r8, r9", "vmov s26, s27, r12, lr", f"vldr s30, [r3, #{at}]")
+            yield "vldmia r4!, {s16-s23}"
+        yield "vldmia r2!, {d14}"
+        products = [vfma(4, m, n, 24 + 2 * m + k, 16 + 4 * k + n) for k in range(2) for m in range(4) for n in range(4)]
+        on = "!" if pair == 2 else ""
+        beside = [f"ldr r9, [r0, #{at + 20}]", f"ldr lr, [r1, #{at + 20}]"]
+        beside += [f"ldr r8, [r0, #{at + 16}]{on}", f"ldr r12, [r1, #{at + 16}]{on}"]
+        if pair == 3:
+            beside = ["add r3, #32", "subs r5, #8", "bge 2b"]
+        yield from last(products, f"vldr s31, [r3, #{at + 4}]", beside)
+
+
+def rows_link() -> Iterator[str]:
+    """One link."""
+    yield "vldmia r4!, {s16-s19}"
+    yield from (f"vldmia r{m}!, {{s{24 + 2 * m}}}" for m in range(4))
+    yield from (vfma(4, m, n, 24 + 2 * m, 16 + n) for m in range(4) for n in range(4))
+
+
+def columns_turn() -> Iterator[str]:
+    """Eight links where A's lie r1 bytes apart, four chains side by side: r0 and r2 point to two of A, r4 into B.
+
+    As where they lie in rows: the first of the next two links comes through core registers.
+    """
+    for pair in range(4):
+        if pair == 0:
+            yield from ("vldr s24, [r0]", "ldr r9, [r0, #12]", "vldr s25, [r0, #4]", "ldr r8, [r0, #8]")
+            yield from ("vldr s28, [r2]", "vldmia r4!, {s16-s23}", "vmov s26, s27, r8, r9")
+        else:
+            yield from ("vmov s24, s25, r8, r9", "vmov s26, s27, r12, lr", "vldr s28, [r2]")
+            yield "vldmia r4!, {s16-s23}"
+        yield "vldr d15, [r2, #8]"
+        products = [vfma(4, m, n, 24 + 4 * k + m, 16 + 4 * k + n) for k in range(2) for m in range(4) for n in range(4)]
+        beside = ["add r0, r2, r1", "add r2, r0, r1"]
+        if pair < 3:
+            beside[1:1] = [f"ldr {register}, [r0, #{4 * m}]" for m, register in enumerate(("r8", "r9", "r12", "lr"))]
+        else:
+            beside += ["subs r5, #8", "bge 2b"]
+        yield from last(products, "vldr s29, [r2, #4]", beside)
+
+
+def columns_link() -> Iterator[str]:
+    """One link."""
+    yield "vldmia r4!, {s16-s19}"
+    yield from ("vldr d12, [r0]", "vldr d13, [r0, #8]", "add r0, r1")
+    yield from (vfma(4, m, n, 24 + m, 16 + n) for m in range(4) for n in range(4))
+
+
+# --- a link at a time -------------------------------------------------------------------------------------------------
+
+
+def products_of(width: int, pair: int, columns: int) -> list[str]:
+    """A link of two columns of chains, whose B is in s(columns) and the next."""
+    return [vfma(width, m, 2 * pair + n, 24 + m, columns + n) for n in range(2) for m in range(4)]
+
+
+def wide_turn() -> Iterator[str]:
+    """Eight links of 4 x 6 chains: r0-r3 point into four rows, a link before; r4 into B.
+
+    In the three cycles after a VFMA in which two floats of B cannot be loaded, A and one more of B can; a fourth of B
+    stands beside the first VFMA; two follow when the first two columns are done.
+    """
+    for link in range(TURN):
+        at = 24 * link
+        if link == 0:
+            yield from ("ldr r8, [r0, #4]!", "ldr r9, [r1, #4]!", "vldr s26, [r2, #4]", "vmov s24, s25, r8, r9")
+            yield from (f"vldr d14, [r4, #{at}]", "vldr s27, [r3, #4]", f"vldr s30, [r4, #{at + 8}]")
+        else:
+            yield from ("vmov s24, s25, r8, r9", "vmov s26, s27, r12, lr")
+            yield from (f"vldr s30, [r4, #{at + 8}]", f"vldr d14, [r4, #{at}]")
+        four = [f"vldr s31, [r4, #{at + 12}]", "", "", "", "", f"ldr r8, [r4, #{at + 16}]", f"ldr r9, [r4, #{at + 20}]"]
+        on = 8 if link == 0 else 4
+        if link < TURN - 1:
+            four += [f"ldr r12, [r2, #{on}]!"]
+            two = [*[""] * 13, "ldr r8, [r0, #4]!", "ldr r9, [r1, #4]!", f"ldr lr, [r3, #{on}]!"]
+        else:
+            four += [f"add r4, #{24 * TURN}"]
+            two = [*[""] * 11, f"subs r5, #{TURN}", "", "", "", "bne 2b"]
+        yield from among(products_of(6, 0, 28), four)
+        yield "vmov s28, s29, r8, r9"
+        yield from among([*products_of(6, 1, 30), *products_of(6, 2, 28)], two)
+
+
+def first_turn(width: int) -> Iterator[str]:
+    """Eight links whose B is made of codes, and stored: r0-r3 point into A, r4 into B, r12 to codes, lr to the table.
+
+    While two columns of a link are multiplied, the codes of the two after the next become float32: LDRB, LDR from the
+    table, STR into B, each beside a VFMA, so that a VMOV is left.  A link's A comes as it does where B is there: two by
+    VMOV, one by VLDR, one by VLDR beside the first VFMA.
+    """
+    pairs = width // 2
+    count = TURN * pairs
+
+    def codes(pair: int, x: str, y: str) -> list[str]:
+        """LDRB, from the table, and into B: two each."""
+        at = 2 * (pair % pairs)
+        loads = [f"ldrb {x}, [r12, #{at}]", f"ldrb {y}, [r12, #{at + 1}]"]
+        return [*loads, *(f"ldr {r}, [lr, {r}, lsl #2]" for r in (x, y)), *(f"str {r}, [r4], #4" for r in (x, y))]
+
+    def move(pair: int, x: str = "r6", y: str = "r7") -> str:
+        return f"vmov s{28 + 2 * (pair % 2)}, s{29 + 2 * (pair % 2)}, {x}, {y}"
+
+    one, other = codes(0, "r6", "r7"), codes(1, "r8", "r10")
+    for row, load in enumerate((*one[:2], *other[:2])):
+        yield from (f"vldr s{24 + row}, [r{row}]", load)
+    yield from (*one[2:4], other[2], one[4], move(0), other[3], *one[5:], other[4])
+    yield from ([] if pairs > 2 else ["add r12, r9"])
+    yield move(1, "r8", "r10")
+    free: list[str] = []
+    for pair in range(count):
+        link, columns = divmod(pair, pairs)
+        lead = other[5:] if pair == 0 else []
+        if columns == 0 and pair > 0:
+            yield from ("vmov s24, s25, r8, r10", move(pair + 1), f"vldr s26, [r2, #{4 * link}]")
+            lead = [f"vldr s27, [r3, #{4 * link}]"]
+        elif 0 < pair < count - 1:
+            yield move(pair + 1)
+        if columns == 0 and link < TURN - 1:
+            free += [f"ldr r8, [r0, #{4 * link + 4}]", f"ldr r10, [r1, #{4 * link + 4}]"]
+        if (pair + 2) % pairs == pairs - 1:
+            free.insert(0, "add r12, r9")
+        if pair + 2 < count:
+            now, then = (free.pop(0) if free and not (i and lead) else "" for i in range(2))
+            made = codes(pair + 2, "r6", "r7")
+            beside = [*lead, *made[:2], now, *made[2:4], *([] if lead else [then]), *made[4:]]
+        elif pair == count - 2:
+            beside = [*lead, f"subs r5, #{TURN}", *(f"add r{row}, #{4 * TURN}" for row in range(4)), *free]
+        else:
+            beside = 7 * [""] + ["bne 2b"]
+        yield from among(products_of(width, columns, 28 + 2 * (pair % 2)), beside)
+
+
+# --- tiles ------------------------------------------------------------------------------------------------------------
+
+
+def tile(width: int, move: str, addresses: Sequence[str]) -> Iterator[str]:
+    """The accumulators from or to four rows of memory."""
+    for m, address in enumerate(addresses):
+        yield f"{move} {address}, {{s{width * m}-s{width * m + width - 1}}}"
+
+
+def started(width: int) -> Iterator[str]:
+    """The accumulators of a tile from r7, whose rows are r9 apart."""
+    yield from ("add r8, r7, r9", "add r12, r7, r9, lsl #1", "add lr, r8, r9, lsl #1")
+    yield from tile(width, "vldmia", ("r7", "r8", "r12", "lr"))
+
+
+def rows_begin(before: Sequence[int]) -> Iterator[str]:
+    """The four rows of A, of which some pointers are so many bytes before."""
+    yield from (f"ldr r0, {field('a')}", f"ldr r12, {field('a_row')}", "add r1, r0, r12", "add r2, r0, r12, lsl #1")
+    yield "add r3, r1, r12, lsl #1"
+    yield from (f"subs r{row}, #{bytes_}" for row, bytes_ in enumerate(before) if bytes_)
+
+
+def columns_begin() -> Iterator[str]:
+    """The first two links' chains, and how far the next is."""
+    yield from (f"ldr r0, {field('a')}", f"ldr r1, {field('a_row')}", "add r2, r0, r1")
+
+
+def links(turn: Iterable[str], rest: Iterable[str], link: Iterable[str]) -> Iterator[str]:
+    """All links of a tile: turns of eight, then what is left."""
+    yield from ("subs r5, #8", "blt 3f", "2:", *turn, "3:", "adds r5, #8", "beq 5f", *rest)
+    yield from ("4:", *link, "subs r5, #1", "bne 4b", "5:")
+
+
+def again(width: int, begin: Iterable[str], body: Iterable[str], next_a: str) -> Iterator[str]:
+    """Four rows after four rows, in each panel after panel."""
+    yield from (f"ldr r6, {field('c')}", f"ldr r7, {field('start')}")
+    yield from ("0:", f"ldr r4, {field('b')}", f"ldr r10, {field('panels')}")
+    yield from ("1:", f"ldr r9, {field('start_row')}", f"ldr r5, {field('k')}", *begin, *started(width), *body)
+    yield from (f"ldr r8, {field('c_row')}", f"ldr r9, {field('start_step')}")
+    yield from ("add r0, r6, r8", "add r1, r6, r8, lsl #1", "add r7, r9", "add r2, r0, r8, lsl #1")
+    yield from tile(width, "vstmia", ("r6", "r0", "r1", "r2"))
+    yield from (f"add r6, #{4 * width}", "subs r10, #1", "bne 1b")
+    yield from (f"ldr r3, {field('tiles')}", f"ldr r0, {field('a')}", f"ldr r1, {field('a_row')}", "subs r3, #1")
+    yield from (f"ldr r6, {field('c')}", f"ldr r8, {field('c_row')}", next_a, f"ldr r7, {field('start')}")
+    yield from (f"ldr r9, {field('start_row')}", "add r6, r6, r8, lsl #2", "add r7, r7, r9, lsl #2")
+    yield from (f"str r{r}, {field(name)}" for r, name in ((0, "a"), (3, "tiles"), (6, "c"), (7, "start")))
+    yield "bne 0b"
+
+
+def first(width: int) -> Iterator[str]:
+    """Four rows, panel after panel."""
+    yield from ("1:", f"ldr r7, {field('start')}", f"ldr r9, {field('start_row')}", *rows_begin(()), *started(width))
+    for register, name in (("r12", "codes"), ("r9", "codes_row"), ("lr", "table"), ("r4", "b"), ("r5", "k")):
+        yield f"ldr {register}, {field(name)}"
+    yield from ("2:", *first_turn(width))
+    yield from (f"ldr r6, {field('c')}", f"ldr r8, {field('c_row')}", f"ldr r7, {field('start')}")
+    yield from (f"ldr r9, {field('start_step')}", "add r0, r6, r8", "add r1, r6, r8, lsl #1", "add r7, r9")
+    yield "add r2, r0, r8, lsl #1"
+    yield from tile(width, "vstmia", ("r6", "r0", "r1", "r2"))
+    yield from (f"ldr r12, {field('codes')}", f"ldr r9, {field('codes_panel')}", f"ldr r10, {field('panels')}")
+    yield from (f"str r7, {field('start')}", "add r12, r9", f"add r6, #{4 * width}", f"str r4, {field('b')}")
+    yield from ("subs r10, #1", f"str r12, {field('codes')}", f"str r6, {field('c')}", f"str r10, {field('panels')}")
+    yield "bne 1b"
+
+
+PARAMETERS = "gg_m7_gemm_t *p __attribute__((unused))"
+NEXT_ROWS, NEXT_COLUMNS = "add r0, r0, r1, lsl #2", "add r0, #16"
+ROWS_LEFT = ("adds r0, #8", "adds r1, #8")
+
+
+def core(name: str, body: Iterable[str], comment: str) -> Iterator[str]:
+    """A function of the struct."""
+    return function(name, PARAMETERS, over(body), comment)
+
+
+FUNCTIONS = (
+    core(
+        "gg_m7_gemm_rows",
+        again(4, [*rows_begin((8, 8))], [*links(rows_turn(), ROWS_LEFT, rows_link())], NEXT_ROWS),
+        "CONV-S4: a(m, i) = a[m * a_row][i].",
+    ),
+    core(
+        "gg_m7_gemm_columns",
+        again(4, [*columns_begin()], [*links(columns_turn(), (), columns_link())], NEXT_COLUMNS),
+        "CONV-S5: a(m, i) = a[i * a_row][m].",
+    ),
+    core(
+        "gg_m7_gemm_rows_6",
+        again(6, [*rows_begin((4, 4, 4, 4))], ["2:", *wide_turn()], NEXT_ROWS),
+        "CONV-S4: six columns at a time.",
+    ),
+    core("gg_m7_gemm_codes", first(4), "CONV-S4, of codes."),
+    core("gg_m7_gemm_codes_6", first(6), "CONV-S4, of codes: six columns at a time."),
+)
+
+
+
+def table() -> Iterator[str]:
+    """Codes as float32, by their low eight bits."""
+    yield "const float gg_m7_code_floats[256] = {"
+    for low in range(0, 256, 8):
+        codes = (code - 256 if code >= 128 else code for code in range(low, low + 8))
+        yield "    " + " ".join(f"{code}.0F," for code in codes)
+    yield "};"
+
+
+if __name__ == "__main__":
+    write("gemm_f32.c", file("gemm_f32.py", "Products of float32 matrices.", ("gemm_f32.h",), (table(), *FUNCTIONS)))
