@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from assembly import file, function, over, write
 
 FIELDS = (
-    *("a", "a_row", "k", "c_row", "start_row", "start_step", "b", "panels", "c", "start", "tiles"),
-    *("codes", "codes_row", "codes_panel", "table"),
+    *("a", "a_row", "k", "c_row", "start_row", "start_step", "b", "panels", "c", "start", "left"),
+    *("codes", "codes_panel", "codes_row", "table", "tiles"),
 )
 """The fields of gg_m7_gemm_t, a word each."""
 TURN = 8
@@ -102,9 +102,9 @@ def columns_turn() -> Iterator[str]:
             yield "vldmia r4!, {s16-s23}"
         yield "vldr d15, [r2, #8]"
         products = [vfma(4, m, n, 24 + 4 * k + m, 16 + 4 * k + n) for k in range(2) for m in range(4) for n in range(4)]
-        beside = ["add r0, r2, r1", "add r2, r0, r1"]
+        beside = ["add r0, r2, r1", "", "add r2, r0, r1"]
         if pair < 3:
-            beside[1:1] = [f"ldr {register}, [r0, #{4 * m}]" for m, register in enumerate(("r8", "r9", "r12", "lr"))]
+            beside[2:2] = [f"ldr {register}, [r0, #{4 * m}]" for m, register in enumerate(("r8", "r9", "r12", "lr"))]
         else:
             beside += ["subs r5, #8", "bge 2b"]
         yield from last(products, "vldr s29, [r2, #4]", beside)
@@ -210,22 +210,28 @@ def tile(width: int, move: str, addresses: Sequence[str]) -> Iterator[str]:
         yield f"{move} {address}, {{s{width * m}-s{width * m + width - 1}}}"
 
 
-def started(width: int) -> Iterator[str]:
-    """The accumulators of a tile from r7, whose rows are r9 apart."""
-    yield from ("add r8, r7, r9", "add r12, r7, r9, lsl #1", "add lr, r8, r9, lsl #1")
+ROWS_BEGIN = ("add r1, r0, r3", "add r2, r1, r3", "add r3, r2, r3")
+COLUMNS_BEGIN = ("mov r1, r3", "add r2, r0, r3")
+"""Pointers into A from the first, r0, and how far they are apart, r3."""
+
+
+def started(width: int, begin: Sequence[str]) -> Iterator[str]:
+    """The accumulators of a tile from r7; with them pointers into A."""
+    yield from (f"ldr r9, {field('start_row')}", *begin[:2], "add r8, r7, r9", *begin[2:3], "add r12, r8, r9")
+    yield from ("add lr, r12, r9", *begin[3:])
     yield from tile(width, "vldmia", ("r7", "r8", "r12", "lr"))
 
 
-def rows_begin(before: Sequence[int]) -> Iterator[str]:
-    """The four rows of A, of which some pointers are so many bytes before."""
-    yield from (f"ldr r0, {field('a')}", f"ldr r12, {field('a_row')}", "add r1, r0, r12", "add r2, r0, r12, lsl #1")
-    yield "add r3, r1, r12, lsl #1"
-    yield from (f"subs r{row}, #{bytes_}" for row, bytes_ in enumerate(before) if bytes_)
+def stored(width: int) -> Iterator[str]:
+    """The accumulators to r6, whose rows are r10 apart, and on to the next tile; flags say whether there is one.
 
-
-def columns_begin() -> Iterator[str]:
-    """The first two links' chains, and how far the next is."""
-    yield from (f"ldr r0, {field('a')}", f"ldr r1, {field('a_row')}", "add r2, r0, r1")
+    Three cycles pass before the first can be stored: what follows is loaded in them.
+    """
+    yield from ("add r8, r6, r10", f"ldr r0, {field('a')}", "add r12, r8, r10", f"ldr r5, {field('k')}")
+    yield from ("add lr, r12, r10", f"ldr r3, {field('a_row')}")
+    yield from tile(width, "vstmia", ("r6", "r8", "r12", "lr"))
+    yield from (f"ldr r1, {field('left')}", f"ldr r9, {field('start_step')}", "subs r1, #1", f"add r6, #{4 * width}")
+    yield from ("add r7, r9", f"str r1, {field('left')}")
 
 
 def links(turn: Iterable[str], rest: Iterable[str], link: Iterable[str]) -> Iterator[str]:
@@ -234,40 +240,36 @@ def links(turn: Iterable[str], rest: Iterable[str], link: Iterable[str]) -> Iter
     yield from ("4:", *link, "subs r5, #1", "bne 4b", "5:")
 
 
-def again(width: int, begin: Iterable[str], body: Iterable[str], next_a: str) -> Iterator[str]:
-    """Four rows after four rows, in each panel after panel."""
-    yield from (f"ldr r6, {field('c')}", f"ldr r7, {field('start')}")
-    yield from ("0:", f"ldr r4, {field('b')}", f"ldr r10, {field('panels')}")
-    yield from ("1:", f"ldr r9, {field('start_row')}", f"ldr r5, {field('k')}", *begin, *started(width), *body)
-    yield from (f"ldr r8, {field('c_row')}", f"ldr r9, {field('start_step')}")
-    yield from ("add r0, r6, r8", "add r1, r6, r8, lsl #1", "add r7, r9", "add r2, r0, r8, lsl #1")
-    yield from tile(width, "vstmia", ("r6", "r0", "r1", "r2"))
-    yield from (f"add r6, #{4 * width}", "subs r10, #1", "bne 1b")
-    yield from (f"ldr r3, {field('tiles')}", f"ldr r0, {field('a')}", f"ldr r1, {field('a_row')}", "subs r3, #1")
-    yield from (f"ldr r6, {field('c')}", f"ldr r8, {field('c_row')}", next_a, f"ldr r7, {field('start')}")
-    yield from (f"ldr r9, {field('start_row')}", "add r6, r6, r8, lsl #2", "add r7, r7, r9, lsl #2")
-    yield from (f"str r{r}, {field(name)}" for r, name in ((0, "a"), (3, "tiles"), (6, "c"), (7, "start")))
+def again(width: int, begin: Sequence[str], body: Iterable[str], next_a: str, before: int = 0) -> Iterator[str]:
+    """Four rows after four rows, in each panel after panel; pointers into A are so many bytes before."""
+    if before:
+        yield from (f"ldr r0, {field('a')}", f"subs r0, #{before}", f"str r0, {field('a')}")
+    yield from (f"ldr r6, {field('c')}", f"ldr r7, {field('start')}", f"ldr r10, {field('c_row')}")
+    yield from ("0:", f"ldr r0, {field('a')}", f"ldr r3, {field('a_row')}", f"ldr r1, {field('panels')}")
+    yield from (f"ldr r4, {field('b')}", f"ldr r5, {field('k')}", f"str r1, {field('left')}")
+    yield from ("1:", *started(width, begin), *body, *stored(width), "bne 1b")
+    yield from (f"ldr r1, {field('tiles')}", f"ldr r6, {field('c')}", f"ldr r7, {field('start')}", next_a)
+    yield from (f"ldr r9, {field('start_row')}", "subs r1, #1", "add r6, r6, r10, lsl #2", "add r7, r7, r9, lsl #2")
+    yield from (f"str r{r}, {field(name)}" for r, name in ((0, "a"), (1, "tiles"), (6, "c"), (7, "start")))
     yield "bne 0b"
 
 
 def first(width: int) -> Iterator[str]:
     """Four rows, panel after panel."""
-    yield from ("1:", f"ldr r7, {field('start')}", f"ldr r9, {field('start_row')}", *rows_begin(()), *started(width))
-    for register, name in (("r12", "codes"), ("r9", "codes_row"), ("lr", "table"), ("r4", "b"), ("r5", "k")):
-        yield f"ldr {register}, {field(name)}"
+    yield from (f"ldr r1, {field('panels')}", f"ldr r0, {field('a')}", f"ldr r3, {field('a_row')}")
+    yield from (f"ldr r7, {field('start')}", f"ldr r5, {field('k')}", f"str r1, {field('left')}")
+    yield from ("1:", *started(width, ROWS_BEGIN))
+    yield from (f"ldr r12, {field('codes')}", f"ldr r4, {field('b')}")
+    yield from (f"ldr r9, {field('codes_row')}", f"ldr lr, {field('table')}")
     yield from ("2:", *first_turn(width))
-    yield from (f"ldr r6, {field('c')}", f"ldr r8, {field('c_row')}", f"ldr r7, {field('start')}")
-    yield from (f"ldr r9, {field('start_step')}", "add r0, r6, r8", "add r1, r6, r8, lsl #1", "add r7, r9")
-    yield "add r2, r0, r8, lsl #1"
-    yield from tile(width, "vstmia", ("r6", "r0", "r1", "r2"))
-    yield from (f"ldr r12, {field('codes')}", f"ldr r9, {field('codes_panel')}", f"ldr r10, {field('panels')}")
-    yield from (f"str r7, {field('start')}", "add r12, r9", f"add r6, #{4 * width}", f"str r4, {field('b')}")
-    yield from ("subs r10, #1", f"str r12, {field('codes')}", f"str r6, {field('c')}", f"str r10, {field('panels')}")
+    yield from (f"ldr r6, {field('c')}", f"ldr r10, {field('c_row')}", f"ldr r7, {field('start')}", *stored(width))
+    yield from (f"ldr r12, {field('codes')}", f"ldr r9, {field('codes_panel')}", f"str r6, {field('c')}")
+    yield from ("add r12, r9", f"str r7, {field('start')}", f"str r4, {field('b')}", f"str r12, {field('codes')}")
     yield "bne 1b"
 
 
 PARAMETERS = "gg_m7_gemm_t *p __attribute__((unused))"
-NEXT_ROWS, NEXT_COLUMNS = "add r0, r0, r1, lsl #2", "add r0, #16"
+NEXT_ROWS, NEXT_COLUMNS = "add r0, r0, r3, lsl #2", "add r0, #16"
 ROWS_LEFT = ("adds r0, #8", "adds r1, #8")
 
 
@@ -279,17 +281,17 @@ def core(name: str, body: Iterable[str], comment: str) -> Iterator[str]:
 FUNCTIONS = (
     core(
         "gg_m7_gemm_rows",
-        again(4, [*rows_begin((8, 8))], [*links(rows_turn(), ROWS_LEFT, rows_link())], NEXT_ROWS),
+        again(4, (*ROWS_BEGIN, "subs r0, #8", "subs r1, #8"), links(rows_turn(), ROWS_LEFT, rows_link()), NEXT_ROWS),
         "CONV-S4: a(m, i) = a[m * a_row][i].",
     ),
     core(
         "gg_m7_gemm_columns",
-        again(4, [*columns_begin()], [*links(columns_turn(), (), columns_link())], NEXT_COLUMNS),
+        again(4, COLUMNS_BEGIN, links(columns_turn(), (), columns_link()), NEXT_COLUMNS),
         "CONV-S5: a(m, i) = a[i * a_row][m].",
     ),
     core(
         "gg_m7_gemm_rows_6",
-        again(6, [*rows_begin((4, 4, 4, 4))], ["2:", *wide_turn()], NEXT_ROWS),
+        again(6, ROWS_BEGIN, ["2:", *wide_turn()], NEXT_ROWS, 4),
         "CONV-S4: six columns at a time.",
     ),
     core("gg_m7_gemm_codes", first(4), "CONV-S4, of codes."),

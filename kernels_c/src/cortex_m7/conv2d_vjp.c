@@ -2,7 +2,6 @@
 #include <stddef.h>
 
 #include "../portable/taps.h"
-#include "bytes.h"
 #include "chains_f32.h"
 #include "conv2d_vjp_layout.h"
 #include "goldgrad/conv2d.h"
@@ -50,16 +49,24 @@ static void replace(const weight_t *t, int32_t n, int32_t from, int32_t rows, in
 static gg_m7_coded_t replaced(const weight_t *t, const int8_t *w, int32_t row, int32_t n, int32_t from, int32_t width,
                               int32_t k, int32_t panel, float *panels) {
     int8_t *const codes = (int8_t *)(panels + width * k) - width * k;
+    int8_t *to = codes;
     for (int32_t j = 0; j < width; j += panel) {
-        for (int32_t i = 0; i < k; ++i) {
-            gg_m7_copy(codes + j * k + i * panel, w + i * row + j, panel);
+        const int8_t *from = w + j;
+        for (int32_t i = 0; i < k; ++i, to += panel, from += row) {
+            uint16_t two;
+            uint32_t four;
+            __builtin_memcpy(&two, from + panel - 2, sizeof two); /* of four, the last two once more */
+            __builtin_memcpy(&four, from, sizeof four);
+            __builtin_memcpy(to + panel - 2, &two, sizeof two);
+            __builtin_memcpy(to, &four, sizeof four);
         }
     }
     for (int32_t j = t->first; j < t->end; ++j) {
         const int32_t at = t->channels[j] - n;
-        int8_t *const to = codes + at / panel * panel * k + at % panel;
-        for (int32_t i = 0; i < k; ++i) {
-            to[panel * i] = t->trained[(from + i) * t->kept + j];
+        const int8_t *trained = t->trained + from * t->kept + j;
+        to = codes + at / panel * panel * k + at % panel;
+        for (int32_t i = 0; i < k; ++i, to += panel, trained += t->kept) {
+            *to = *trained;
         }
     }
     return (gg_m7_coded_t){codes, panel, panel * k, panel};

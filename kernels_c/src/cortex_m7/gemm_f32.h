@@ -46,10 +46,11 @@ typedef struct {
     int32_t panels;
     float *c;
     const float *start;
-    int32_t tiles;
+    int32_t left; /* the core's own */
     const int8_t *codes;
-    int32_t codes_row, codes_panel;
+    int32_t codes_panel, codes_row;
     const float *table;
+    int32_t tiles;
 } gg_m7_gemm_t;
 
 void gg_m7_gemm_rows(gg_m7_gemm_t *p);
