@@ -29,6 +29,8 @@ FIELDS = (
 """The fields of gg_m7_gemm_t, a word each."""
 TURN = 8
 """Links of a turn of the loop."""
+SHORT = {4: 8, 6: 4}
+"""Those of a turn whose B is made of codes, by the columns: it should leave room for other code among 64 lines of flash."""
 
 
 def field(name: str) -> str:
@@ -160,7 +162,8 @@ def first_turn(width: int) -> Iterator[str]:
     VMOV, one by VLDR, one by VLDR beside the first VFMA.
     """
     pairs = width // 2
-    count = TURN * pairs
+    turn = SHORT[width]
+    count = turn * pairs
 
     def codes(pair: int, x: str, y: str) -> list[str]:
         """LDRB, from the table, and into B: two each."""
@@ -186,7 +189,7 @@ def first_turn(width: int) -> Iterator[str]:
             lead = [f"vldr s27, [r3, #{4 * link}]"]
         elif 0 < pair < count - 1:
             yield move(pair + 1)
-        if columns == 0 and link < TURN - 1:
+        if columns == 0 and link < turn - 1:
             free += [f"ldr r8, [r0, #{4 * link + 4}]", f"ldr r10, [r1, #{4 * link + 4}]"]
         if (pair + 2) % pairs == pairs - 1:
             free.insert(0, "add r12, r9")
@@ -195,7 +198,7 @@ def first_turn(width: int) -> Iterator[str]:
             made = codes(pair + 2, "r6", "r7")
             beside = [*lead, *made[:2], now, *made[2:4], *([] if lead else [then]), *made[4:]]
         elif pair == count - 2:
-            beside = [*lead, f"subs r5, #{TURN}", *(f"add r{row}, #{4 * TURN}" for row in range(4)), *free]
+            beside = [*lead, f"subs r5, #{turn}", *(f"add r{row}, #{4 * turn}" for row in range(4)), *free]
         else:
             beside = 7 * [""] + ["bne 2b"]
         yield from among(products_of(width, columns, 28 + 2 * (pair % 2)), beside)
@@ -278,6 +281,22 @@ def core(name: str, body: Iterable[str], comment: str) -> Iterator[str]:
     return function(name, PARAMETERS, over(body), comment)
 
 
+def copied() -> Iterator[str]:
+    """The table to r0."""
+    yield from ("vpush {d8-d15}", "ldr r1, =gg_m7_code_floats", "movs r2, #8", "1:")
+    yield from ("vldmia r1!, {s0-s31}", "subs r2, #1", "vstmia r0!, {s0-s31}", "bne 1b")
+    yield from ("vpop {d8-d15}", "bx lr", ".ltorg")
+
+
+def table() -> Iterator[str]:
+    """Codes as float32, by their low eight bits."""
+    yield "static const float gg_m7_code_floats[256] __attribute__((used)) = {"
+    for low in range(0, 256, 8):
+        codes = (code - 256 if code >= 128 else code for code in range(low, low + 8))
+        yield "    " + " ".join(f"{code}.0F," for code in codes)
+    yield "};"
+
+
 FUNCTIONS = (
     core(
         "gg_m7_gemm_rows",
@@ -294,20 +313,10 @@ FUNCTIONS = (
         again(6, ROWS_BEGIN, ["2:", *wide_turn()], NEXT_ROWS, 4),
         "CONV-S4: six columns at a time.",
     ),
+    function("gg_m7_copy_code_floats", "float *to __attribute__((unused))", copied(), "CONV-S4: codes as float32."),
     core("gg_m7_gemm_codes", first(4), "CONV-S4, of codes."),
     core("gg_m7_gemm_codes_6", first(6), "CONV-S4, of codes: six columns at a time."),
 )
-
-
-
-def table() -> Iterator[str]:
-    """Codes as float32, by their low eight bits."""
-    yield "const float gg_m7_code_floats[256] = {"
-    for low in range(0, 256, 8):
-        codes = (code - 256 if code >= 128 else code for code in range(low, low + 8))
-        yield "    " + " ".join(f"{code}.0F," for code in codes)
-    yield "};"
-
 
 if __name__ == "__main__":
     write("gemm_f32.c", file("gemm_f32.py", "Products of float32 matrices.", ("gemm_f32.h",), (table(), *FUNCTIONS)))

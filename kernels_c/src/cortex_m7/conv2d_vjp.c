@@ -46,13 +46,14 @@ static void replace(const weight_t *t, int32_t n, int32_t from, int32_t rows, in
 }
 
 /* Codes of the strip as CONV-S7 has them, panel by panel, at the end of where they will be as float32. */
-static gg_m7_coded_t replaced(const weight_t *t, const int8_t *w, int32_t row, int32_t n, int32_t from, int32_t width,
-                              int32_t k, int32_t panel, float *panels) {
+static void replaced(const weight_t *t, int32_t n, int32_t from, int32_t width, int32_t k, gg_m7_coded_t *c,
+                     float *panels) {
+    const int32_t panel = c->width;
     int8_t *const codes = (int8_t *)(panels + width * k) - width * k;
     int8_t *to = codes;
     for (int32_t j = 0; j < width; j += panel) {
-        const int8_t *from = w + j;
-        for (int32_t i = 0; i < k; ++i, to += panel, from += row) {
+        const int8_t *from = c->from + j;
+        for (int32_t i = 0; i < k; ++i, to += panel, from += c->row) {
             uint16_t two;
             uint32_t four;
             __builtin_memcpy(&two, from + panel - 2, sizeof two); /* of four, the last two once more */
@@ -69,15 +70,19 @@ static gg_m7_coded_t replaced(const weight_t *t, const int8_t *w, int32_t row, i
             *to = *trained;
         }
     }
-    return (gg_m7_coded_t){codes, panel, panel * k, panel};
+    c->from = codes;
+    c->row = panel;
+    c->panel = panel * k;
 }
 
 /* CONV-S4: rows are pixels, columns input channels, links output channels. */
 static void pointwise_vjp_x(const gg_conv2d_t *p, const float *g, weight_t t, const float *dx0, float *dx,
-                            float *panels) {
+                            float *floats) {
+    float *const panels = floats + GG_M7_CODES;
     const int32_t panel = gg_m7_pointwise_panel(p);
     const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c, panel);
     gg_m7_matrix_t s = {g, dx0, dx, p->out_c, 1, p->window.in_h * p->window.in_w, p->in_c};
+    gg_m7_copy_code_floats(floats);
     for (int32_t n = 0; n < p->in_c; n += size.width) {
         const int32_t width = lesser(size.width, p->in_c - n);
         next_strip(&t, n + width);
@@ -87,9 +92,9 @@ static void pointwise_vjp_x(const gg_conv2d_t *p, const float *g, weight_t t, co
             s.a = g + o;
             s.start = o > 0 ? dx : dx0;
             if (gg_m7_multiplies_codes(s.rows, width, k, panel)) {
-                gg_m7_coded_t codes = {w, p->in_c, panel, panel};
+                gg_m7_coded_t codes = {w, p->in_c, panel, panel, floats};
                 if (t.first < t.end) {
-                    codes = replaced(&t, w, p->in_c, n, o, width, k, panel, panels);
+                    replaced(&t, n, o, width, k, &codes, panels);
                 }
                 gg_m7_multiply_codes(&s, n, width, k, &codes, panels);
             } else {

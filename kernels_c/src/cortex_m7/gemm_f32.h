@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Rows of a tile, and its columns, which are as wide as a panel: four or six. */
-enum { GG_M7_TILE = 4, GG_M7_WIDE = 6 };
+enum { GG_M7_TILE = 4, GG_M7_WIDE = 6, GG_M7_CODES = 256 };
 
 /*
  * How many links of the chains of how many columns lie in scratch at once, in panels.  The fewer runs a chain is cut
@@ -64,6 +64,7 @@ void gg_m7_gemm_columns(gg_m7_gemm_t *p);
 void gg_m7_gemm_codes(gg_m7_gemm_t *p);
 void gg_m7_gemm_codes_6(gg_m7_gemm_t *p);
 
-extern const float gg_m7_code_floats[256];
+/* What codes are as float32, by their low eight bits: near, and not in flash, where as much else would replace it. */
+void gg_m7_copy_code_floats(float *to);
 
 #endif

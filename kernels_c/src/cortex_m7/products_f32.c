@@ -122,7 +122,7 @@ void gg_m7_multiply_codes(const gg_m7_matrix_t *s, int32_t n, int32_t width, int
     q.codes = codes->from;
     q.codes_row = codes->row;
     q.codes_panel = codes->panel;
-    q.table = gg_m7_code_floats;
+    q.table = codes->floats;
     (wide ? gg_m7_gemm_codes_6 : gg_m7_gemm_codes)(&q);
     const gg_m7_matrix_t rest = after(s, TILE);
     if (!wide) {

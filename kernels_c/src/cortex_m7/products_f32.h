@@ -25,6 +25,7 @@ void gg_m7_multiply(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k
 typedef struct {
     const int8_t *from;
     int32_t row, panel, width;
+    const float *floats; /* by the low eight bits of a code */
 } gg_m7_coded_t;
 
 /* Whether the first width columns of k links of so many rows are for gg_m7_multiply_codes, in panels of so many. */
