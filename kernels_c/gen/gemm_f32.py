@@ -154,54 +154,64 @@ def wide_turn() -> Iterator[str]:
         yield from among([*products_of(6, 1, 30), *products_of(6, 2, 28)], two)
 
 
-def first_turn(width: int) -> Iterator[str]:
-    """Eight links whose B is made of codes, and stored: r0-r3 point into A, r4 into B, r12 to codes, lr to the table.
+def codes(pair: int, width: int, x: str = "r6", y: str = "r7") -> tuple[str, ...]:
+    """Two codes of a link, from the table, and into B: two instructions each."""
+    at = 2 * (pair % (width // 2))
+    loads = (f"ldrb {x}, [r12, #{at}]", f"ldrb {y}, [r12, #{at + 1}]")
+    return (*loads, *(f"ldr {r}, [lr, {r}, lsl #2]" for r in (x, y)), *(f"str {r}, [r4], #4" for r in (x, y)))
+
+
+def move(pair: int, x: str = "r6", y: str = "r7") -> str:
+    """Two codes where they are multiplied: pair after pair, one and the other two registers."""
+    return f"vmov s{28 + 2 * (pair % 2)}, s{29 + 2 * (pair % 2)}, {x}, {y}"
+
+
+def codes_begin(width: int) -> Iterator[str]:
+    """The first two pairs of codes: one is moved, the other is in r6 and r7."""
+    one, other = codes(0, width, "r8", "r10"), codes(1, width)
+    for step in range(0, 6, 2):
+        yield from (*one[step : step + 2], *other[step : step + 2]) if step < 4 else (*one[4:], *other[4:])
+    yield move(0, "r8", "r10")
+
+
+def codes_turn(width: int) -> Iterator[str]:
+    """Links whose B is made of codes, and stored; r4 points into B, r12 to codes, r9 apart, lr to the table, r2 and r3 into
+    two rows of A, r0 and r1 a link before.
 
     While two columns of a link are multiplied, the codes of the two after the next become float32: LDRB, LDR from the
-    table, STR into B, each beside a VFMA, so that a VMOV is left.  A link's A comes as it does where B is there: two by
-    VMOV, one by VLDR, one by VLDR beside the first VFMA.
+    table, STR into B, each beside a VFMA, so that a VMOV is left.  A link's A comes two by VMOV, one by VLDR, and one by
+    VLDR beside the first VFMA; of the first link, for which nothing is loaded before its turn, three by VLDR.  The last
+    turn, behind which are no codes, reads those of its last link once more: r11 is then 0, else r9.
     """
-    pairs = width // 2
-    turn = SHORT[width]
+    pairs, turn = width // 2, SHORT[width]
     count = turn * pairs
-
-    def codes(pair: int, x: str, y: str) -> list[str]:
-        """LDRB, from the table, and into B: two each."""
-        at = 2 * (pair % pairs)
-        loads = [f"ldrb {x}, [r12, #{at}]", f"ldrb {y}, [r12, #{at + 1}]"]
-        return [*loads, *(f"ldr {r}, [lr, {r}, lsl #2]" for r in (x, y)), *(f"str {r}, [r4], #4" for r in (x, y))]
-
-    def move(pair: int, x: str = "r6", y: str = "r7") -> str:
-        return f"vmov s{28 + 2 * (pair % 2)}, s{29 + 2 * (pair % 2)}, {x}, {y}"
-
-    one, other = codes(0, "r6", "r7"), codes(1, "r8", "r10")
-    for row, load in enumerate((*one[:2], *other[:2])):
-        yield from (f"vldr s{24 + row}, [r{row}]", load)
-    yield from (*one[2:4], other[2], one[4], move(0), other[3], *one[5:], other[4])
-    yield from ([] if pairs > 2 else ["add r12, r9"])
-    yield move(1, "r8", "r10")
-    free: list[str] = []
+    free = [f"subs r5, #{turn}", "sub r11, r5, #1", "bic r11, r9, r11, asr #31"]
     for pair in range(count):
         link, columns = divmod(pair, pairs)
-        lead = other[5:] if pair == 0 else []
-        if columns == 0 and pair > 0:
-            yield from ("vmov s24, s25, r8, r10", move(pair + 1), f"vldr s26, [r2, #{4 * link}]")
-            lead = [f"vldr s27, [r3, #{4 * link}]"]
-        elif 0 < pair < count - 1:
-            yield move(pair + 1)
-        if columns == 0 and link < turn - 1:
-            free += [f"ldr r8, [r0, #{4 * link + 4}]", f"ldr r10, [r1, #{4 * link + 4}]"]
-        if (pair + 2) % pairs == pairs - 1:
-            free.insert(0, "add r12, r9")
-        if pair + 2 < count:
-            now, then = (free.pop(0) if free and not (i and lead) else "" for i in range(2))
-            made = codes(pair + 2, "r6", "r7")
-            beside = [*lead, *made[:2], now, *made[2:4], *([] if lead else [then]), *made[4:]]
-        elif pair == count - 2:
-            beside = [*lead, f"subs r5, #{turn}", *(f"add r{row}, #{4 * turn}" for row in range(4)), *free]
+        on = ["add r12, r11" if link == turn - 1 else "add r12, r9"] if columns == 0 else []
+        free = [*on, *free] if pairs == 2 else free
+        if pair == 0:
+            for row in range(3):
+                yield from (f"vldr s{24 + row}, [r{row}, #{4 if row < 2 else 0}]", free.pop(0))
+            yield move(1)
+        elif columns == 0:
+            yield from ("vmov s24, s25, r8, r10", move(pair + 1), f"vldr s26, [r2, #{4 * link}]", *free[:1])
+            free = free[1:]
         else:
-            beside = 7 * [""] + ["bne 2b"]
+            yield move(pair + 1)
+        free = [*on, *free] if pairs == 3 else free
+        if columns == 0 and link < turn - 1:
+            back = "!" if link == turn - 2 else ""
+            free += [f"ldr r8, [r0, #{4 * link + 8}]{back}", f"ldr r10, [r1, #{4 * link + 8}]{back}"]
+        elif columns == 0:
+            free += [f"add r{row}, #{4 * turn}" for row in (2, 3)]
+        lead = [f"vldr s27, [r3, #{4 * link}]"] if columns == 0 else []
+        end = ["bne 2b"] if pair == count - 1 else []
+        made = codes(pair + 2, width)
+        now, then = ([free.pop(0)] if free and not (i and (lead or end)) else [""] for i in range(2))
+        beside = [*lead, *made[:2], *now, *made[2:4], *([] if lead or end else then), *made[4:], *end]
         yield from among(products_of(width, columns, 28 + 2 * (pair % 2)), beside)
+    assert not free
 
 
 # --- tiles ------------------------------------------------------------------------------------------------------------
@@ -259,16 +269,16 @@ def again(width: int, begin: Sequence[str], body: Iterable[str], next_a: str, be
 
 def first(width: int) -> Iterator[str]:
     """Four rows, panel after panel."""
-    yield from (f"ldr r1, {field('panels')}", f"ldr r0, {field('a')}", f"ldr r3, {field('a_row')}")
-    yield from (f"ldr r7, {field('start')}", f"ldr r5, {field('k')}", f"str r1, {field('left')}")
-    yield from ("1:", *started(width, ROWS_BEGIN))
+    yield from (f"ldr r1, {field('panels')}", f"ldr r3, {field('a_row')}", f"ldr r7, {field('start')}")
+    yield from (f"ldr r5, {field('k')}", f"str r1, {field('left')}")
+    yield from ("push {r0}", f"ldr r0, {field('a')}", "1:", *started(width, (*ROWS_BEGIN, "subs r0, #4", "subs r1, #4")))
     yield from (f"ldr r12, {field('codes')}", f"ldr r4, {field('b')}")
-    yield from (f"ldr r9, {field('codes_row')}", f"ldr lr, {field('table')}")
-    yield from ("2:", *first_turn(width))
+    yield from (f"ldr r9, {field('codes_row')}", f"ldr lr, {field('table')}", *codes_begin(width))
+    yield from ("2:", *codes_turn(width), "ldr r11, [sp]", "subs r4, #16")
     yield from (f"ldr r6, {field('c')}", f"ldr r10, {field('c_row')}", f"ldr r7, {field('start')}", *stored(width))
     yield from (f"ldr r12, {field('codes')}", f"ldr r9, {field('codes_panel')}", f"str r6, {field('c')}")
     yield from ("add r12, r9", f"str r7, {field('start')}", f"str r4, {field('b')}", f"str r12, {field('codes')}")
-    yield "bne 1b"
+    yield from ("bne 1b", "add sp, #4")
 
 
 PARAMETERS = "gg_m7_gemm_t *p __attribute__((unused))"

@@ -31,7 +31,7 @@ static inline gg_m7_conv2d_vjp_x_t gg_m7_conv2d_vjp_x_layout(const gg_conv2d_t *
     gg_m7_conv2d_vjp_x_t l = {0, 0, 0, 0};
     if (gg_m7_is_pointwise(s)) {
         const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c, gg_m7_pointwise_panel(p));
-        return (gg_m7_conv2d_vjp_x_t){size.links, size.links, size.width, 4 * (GG_M7_CODES + size.links * size.width)};
+        return (gg_m7_conv2d_vjp_x_t){size.links, size.links, size.width, 4 * (GG_M7_CODES + size.links * size.width + 4)};
     }
     if (s->kernel_h <= SIDE && s->kernel_w <= SIDE && s->kernel_h * s->kernel_w <= MOST) {
         const int32_t taps = s->kernel_h * s->kernel_w;
