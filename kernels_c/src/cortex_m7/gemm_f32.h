@@ -21,9 +21,10 @@ static inline gg_m7_panels_t gg_m7_panels(int32_t columns, int32_t links, int32_
     const int32_t runs = (links + MOST - 1) / MOST;
     const int32_t run = ((links + runs - 1) / runs + TURN - 1) / TURN * TURN;
     const int32_t k = run < links ? run : links;
-    const int32_t width = FLOATS / k / panel * panel;
-    const int32_t needed = (columns + panel - 1) / panel * panel;
-    return (gg_m7_panels_t){k, width < needed ? width : needed};
+    const int32_t needed = (columns + panel - 1) / panel;
+    const int32_t most = FLOATS / k / panel;
+    const int32_t strips = (needed + most - 1) / most;
+    return (gg_m7_panels_t){k, (needed + strips - 1) / strips * panel};
 }
 
 /*
