@@ -53,6 +53,7 @@ static void replaced(const weight_t *t, int32_t n, int32_t from, int32_t width, 
     int8_t *to = codes;
     for (int32_t j = 0; j < width; j += panel) {
         const int8_t *from = c->from + j;
+#pragma GCC unroll 4
         for (int32_t i = 0; i < k; ++i, to += panel, from += c->row) {
             uint16_t two;
             uint32_t four;
@@ -66,6 +67,7 @@ static void replaced(const weight_t *t, int32_t n, int32_t from, int32_t width, 
         const int32_t at = t->channels[j] - n;
         const int8_t *trained = t->trained + from * t->kept + j;
         to = codes + at / panel * panel * k + at % panel;
+#pragma GCC unroll 4
         for (int32_t i = 0; i < k; ++i, to += panel, trained += t->kept) {
             *to = *trained;
         }
