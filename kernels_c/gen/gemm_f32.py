@@ -6,10 +6,10 @@ A VFMA starts every cycle if its accumulator was written three cycles ago; sixte
 other, are far more than that.  What is left to arrange are operands (docs/fast-kernels-backward.md):
 
 - VLDM, or VLDR of a double, loads two floats a cycle, but waits until the VFMA before it are three cycles old.
-- VMOV of two from core registers waits for nothing, takes a cycle, and LDR into those stands beside any VFMA, for nothing.
-- VLDR of a float waits for nothing as the older of its cycle.  It stands beside the first VFMA of several, for nothing.
+- VMOV of two from core registers waits for nothing and takes a cycle; LDR into those stands beside any VFMA.
+- VLDR of a float waits for nothing as the older of its cycle, and may stand beside the first VFMA of several.
 
-A VMOV or VLDR falls beside a VFMA, and waits, if nothing else stands there: so the last of several VFMA has one beside it.
+A VMOV or VLDR falls beside a VFMA, and waits, if nothing else stands there: something does beside the last of several.
 
 The accumulators are s0 and on, row by row.  Of 4 x 6 chains eight registers are left: s24-s27 hold a link of A's four
 rows, s28-s31 four of its columns of B.  Of 4 x 4, sixteen: s16-s23 two links of B, s24-s31 those of A.
@@ -30,7 +30,7 @@ FIELDS = (
 TURN = 8
 """Links of a turn of the loop."""
 SHORT = {4: 8, 6: 4}
-"""Those of a turn whose B is made of codes, by the columns: it should leave room for other code among 64 lines of flash."""
+"""Those of a turn whose B is made of codes, by columns: it should leave room for other code among 64 lines of flash."""
 
 
 def field(name: str) -> str:
@@ -141,7 +141,7 @@ def wide_turn() -> Iterator[str]:
         else:
             yield from ("vmov s24, s25, r8, r9", "vmov s26, s27, r12, lr")
             yield from (f"vldr s30, [r4, #{at + 8}]", f"vldr d14, [r4, #{at}]")
-        four = [f"vldr s31, [r4, #{at + 12}]", "", "", "", "", f"ldr r8, [r4, #{at + 16}]", f"ldr r9, [r4, #{at + 20}]"]
+        four = [f"vldr s31, [r4, #{at + 12}]", *[""] * 4, f"ldr r8, [r4, #{at + 16}]", f"ldr r9, [r4, #{at + 20}]"]
         on = 8 if link == 0 else 4
         if link < TURN - 1:
             four += [f"ldr r12, [r2, #{on}]!"]
@@ -162,55 +162,62 @@ def codes(pair: int, width: int, x: str = "r6", y: str = "r7") -> tuple[str, ...
 
 
 def move(pair: int, x: str = "r6", y: str = "r7") -> str:
-    """Two codes where they are multiplied: pair after pair, one and the other two registers."""
+    """Two codes to where they are multiplied: pair after pair, one and the other two registers."""
     return f"vmov s{28 + 2 * (pair % 2)}, s{29 + 2 * (pair % 2)}, {x}, {y}"
 
 
 def codes_begin(width: int) -> Iterator[str]:
-    """The first two pairs of codes: one is moved, the other is in r6 and r7."""
+    """The first two pairs of codes: one is moved, the other in r6 and r7."""
     one, other = codes(0, width, "r8", "r10"), codes(1, width)
-    for step in range(0, 6, 2):
-        yield from (*one[step : step + 2], *other[step : step + 2]) if step < 4 else (*one[4:], *other[4:])
-    yield move(0, "r8", "r10")
+    yield from (*one[:2], *other[:2], *one[2:4], *other[2:4], *one[4:], *other[4:], move(0, "r8", "r10"))
+
+
+def codes_beside(width: int, pair: int, lead: list[str], free: list[str], end: list[str]) -> Iterator[str]:
+    """A pair's products; beside them the codes of the pair after the next, and of what is free one or two."""
+    made = codes(pair + 2, width)
+    one = free.pop(0) if free else ""
+    two = [] if lead or end else [free.pop(0) if free else ""]
+    beside = [*lead, *made[:2], one, *made[2:4], *two, *made[4:], *end]
+    yield from among(products_of(width, pair % (width // 2), 28 + 2 * (pair % 2)), beside)
 
 
 def codes_turn(width: int) -> Iterator[str]:
-    """Links whose B is made of codes, and stored; r4 points into B, r12 to codes, r9 apart, lr to the table, r2 and r3 into
-    two rows of A, r0 and r1 a link before.
+    """Links whose B is made of codes, and stored.
 
-    While two columns of a link are multiplied, the codes of the two after the next become float32: LDRB, LDR from the
-    table, STR into B, each beside a VFMA, so that a VMOV is left.  A link's A comes two by VMOV, one by VLDR, and one by
-    VLDR beside the first VFMA; of the first link, for which nothing is loaded before its turn, three by VLDR.  The last
-    turn, behind which are no codes, reads those of its last link once more: r11 is then 0, else r9.
+    r4 points into B, r12 to codes, whose rows are r9 apart, lr to the table, r2 and r3 into two rows of A, r0 and r1 a
+    link before.  While two columns of a link are multiplied, the codes of the two after the next become float32: LDRB,
+    LDR from the table and STR stand beside VFMA, and a VMOV is left.  Of a link's A, two come by VMOV, one by VLDR, and
+    one by VLDR beside the first VFMA; of the first link, for which nothing was loaded before, three by VLDR.  What else
+    there is to do stands in ``free`` until there is room.  The last turn, which no codes follow, reads its last link's
+    once more: r11, by which it goes on, is then 0, else r9.
     """
     pairs, turn = width // 2, SHORT[width]
-    count = turn * pairs
     free = [f"subs r5, #{turn}", "sub r11, r5, #1", "bic r11, r9, r11, asr #31"]
-    for pair in range(count):
-        link, columns = divmod(pair, pairs)
-        on = ["add r12, r11" if link == turn - 1 else "add r12, r9"] if columns == 0 else []
-        free = [*on, *free] if pairs == 2 else free
-        if pair == 0:
+    for link in range(turn):
+        on = "add r12, r11" if link == turn - 1 else "add r12, r9"
+        if pairs == 2:  # two pairs on is a link on
+            free.insert(0, on)
+        if link == 0:
             for row in range(3):
                 yield from (f"vldr s{24 + row}, [r{row}, #{4 if row < 2 else 0}]", free.pop(0))
             yield move(1)
-        elif columns == 0:
-            yield from ("vmov s24, s25, r8, r10", move(pair + 1), f"vldr s26, [r2, #{4 * link}]", *free[:1])
-            free = free[1:]
         else:
-            yield move(pair + 1)
-        free = [*on, *free] if pairs == 3 else free
-        if columns == 0 and link < turn - 1:
-            back = "!" if link == turn - 2 else ""
-            free += [f"ldr r8, [r0, #{4 * link + 8}]{back}", f"ldr r10, [r1, #{4 * link + 8}]{back}"]
-        elif columns == 0:
+            yield from ("vmov s24, s25, r8, r10", move(pairs * link + 1), f"vldr s26, [r2, #{4 * link}]")
+            yield from (free.pop(0) for _ in free[:1])
+        if pairs == 3:
+            free.insert(0, on)
+        if link == turn - 1:
             free += [f"add r{row}, #{4 * turn}" for row in (2, 3)]
-        lead = [f"vldr s27, [r3, #{4 * link}]"] if columns == 0 else []
-        end = ["bne 2b"] if pair == count - 1 else []
-        made = codes(pair + 2, width)
-        now, then = ([free.pop(0)] if free and not (i and (lead or end)) else [""] for i in range(2))
-        beside = [*lead, *made[:2], *now, *made[2:4], *([] if lead or end else then), *made[4:], *end]
-        yield from among(products_of(width, columns, 28 + 2 * (pair % 2)), beside)
+        else:
+            back = "!" if link == turn - 2 else ""
+            free += [f"ldr {r}, [{row}, #{4 * link + 8}]{back}" for r, row in (("r8", "r0"), ("r10", "r1"))]
+        lead = [f"vldr s27, [r3, #{4 * link}]"]
+        for pair in range(pairs * link, pairs * link + pairs):
+            if not lead:
+                yield move(pair + 1)
+            end = ["bne 2b"] if pair == pairs * turn - 1 else []
+            yield from codes_beside(width, pair, lead, free, end)
+            lead = []
     assert not free
 
 
@@ -271,7 +278,8 @@ def first(width: int) -> Iterator[str]:
     """Four rows, panel after panel."""
     yield from (f"ldr r1, {field('panels')}", f"ldr r3, {field('a_row')}", f"ldr r7, {field('start')}")
     yield from (f"ldr r5, {field('k')}", f"str r1, {field('left')}")
-    yield from ("push {r0}", f"ldr r0, {field('a')}", "1:", *started(width, (*ROWS_BEGIN, "subs r0, #4", "subs r1, #4")))
+    yield from ("push {r0}", f"ldr r0, {field('a')}", "1:")
+    yield from started(width, (*ROWS_BEGIN, "subs r0, #4", "subs r1, #4"))
     yield from (f"ldr r12, {field('codes')}", f"ldr r4, {field('b')}")
     yield from (f"ldr r9, {field('codes_row')}", f"ldr lr, {field('table')}", *codes_begin(width))
     yield from ("2:", *codes_turn(width), "ldr r11, [sp]", "subs r4, #16")

@@ -59,13 +59,14 @@ void gg_m7_gemm_rows_6(gg_m7_gemm_t *p); /* k is a multiple of 8 */
 void gg_m7_gemm_columns(gg_m7_gemm_t *p);
 
 /*
- * As rows, of the first four; b is made: b[j][i][n] = codes[j * codes_panel + i * codes_row + n], which table has as
- * float32 by its low eight bits.  k is a multiple of 8.  codes may lie at the end of b if they are in its order.
+ * As rows, of one tile's height; b is made: b[j][i][n] is what table has for the low eight bits of
+ * codes[j * codes_panel + i * codes_row + n].  k is a multiple of 8.  Four floats behind b are written as well.  codes
+ * may be the last bytes of b, in its order.
  */
 void gg_m7_gemm_codes(gg_m7_gemm_t *p);
 void gg_m7_gemm_codes_6(gg_m7_gemm_t *p);
 
-/* What codes are as float32, by their low eight bits: near, and not in flash, where as much else would replace it. */
+/* What codes are as float32, by their low eight bits, to where nothing replaces it in a cache. */
 void gg_m7_copy_code_floats(float *to);
 
 #endif

@@ -111,14 +111,15 @@ void gg_m7_multiply(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k
     }
 }
 
-bool gg_m7_multiplies_codes(int32_t rows, int32_t width, int32_t k, int32_t panel) {
-    return rows >= TILE && width % panel == 0 && k % TURN == 0;
+bool gg_m7_multiplies_codes(int32_t width, int32_t k, int32_t panel) {
+    return width % panel == 0 && k % TURN == 0;
 }
 
 void gg_m7_multiply_codes(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const gg_m7_coded_t *codes,
                           float *panels) {
-    const bool wide = codes->width != TILE;
-    gg_m7_gemm_t q = tiles_of(s, n, codes->width, width / codes->width, k, panels);
+    const int32_t count = width / codes->width;
+    const bool wide = codes->width == GG_M7_WIDE;
+    gg_m7_gemm_t q = tiles_of(s, n, codes->width, count, k, panels);
     q.codes = codes->from;
     q.codes_row = codes->row;
     q.codes_panel = codes->panel;
@@ -128,7 +129,7 @@ void gg_m7_multiply_codes(const gg_m7_matrix_t *s, int32_t n, int32_t width, int
     if (!wide) {
         gg_m7_multiply(&rest, n, width, k, panels);
     } else if (rest.rows > 0) {
-        q = tiles_of(&rest, n, codes->width, width / codes->width, k, panels);
+        q = tiles_of(&rest, n, GG_M7_WIDE, count, k, panels);
         gg_m7_gemm_rows_6(&q);
     }
 }

@@ -28,10 +28,13 @@ typedef struct {
     const float *floats; /* by the low eight bits of a code */
 } gg_m7_coded_t;
 
-/* Whether the first width columns of k links of so many rows are for gg_m7_multiply_codes, in panels of so many. */
-bool gg_m7_multiplies_codes(int32_t rows, int32_t width, int32_t k, int32_t panel);
+/* Whether width columns of k links leave none of a turn or of a panel over. */
+bool gg_m7_multiplies_codes(int32_t width, int32_t k, int32_t panel);
 
-/* As gg_m7_multiply, where a_i is 1, of codes as they are; what panels hold of them is made while they are multiplied. */
+/*
+ * As gg_m7_multiply where a_i is 1, of codes that become float32 with the first four rows.  Four rows at least, if
+ * panels have six columns whole fours; four floats behind the panels are written.  The codes may lie at the panels' end.
+ */
 void gg_m7_multiply_codes(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const gg_m7_coded_t *codes,
                           float *panels);
 
