@@ -29,7 +29,7 @@ void gg_program_step(void) {}
 @each_compiler
 def test_everything_lies_in_its_bank(compiler):
     elf = program(compiler)
-    banks = dict.fromkeys((".vectors", ".text", ".rodata"), FLASH) | {".itcm": CODE_IN_ITCM, ".arena": SRAM}
+    banks = dict.fromkeys((".firmware", ".text", ".rodata"), FLASH) | {".itcm": CODE_IN_ITCM, ".arena": SRAM}
     banks |= dict.fromkeys((".stack", ".bss", ".scratch"), DTCM)
     for section in elf.sections:
         bank = banks[section.name]
