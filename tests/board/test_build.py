@@ -13,7 +13,7 @@ from goldgrad import paths
 from goldgrad.board.build import build
 from goldgrad.board.elf import Elf
 from goldgrad.board.errors import BuildError, DoesNotFit, WrongImage
-from goldgrad.board.memory_map import CODE_IN_ITCM, DTCM, FLASH, FLASH_AXI, SRAM
+from goldgrad.board.memory_map import CODE_IN_ITCM, DTCM, FLASH, FLASH_AXI, RAM, SRAM
 from goldgrad.board.toolchain import find_toolchain, host_toolchains
 
 BIG_FLASH = """
@@ -29,7 +29,7 @@ void gg_program_step(void) {}
 @each_compiler
 def test_everything_lies_in_its_bank(compiler):
     elf = program(compiler)
-    banks = dict.fromkeys((".vectors", ".text", ".rodata"), FLASH) | {".itcm": CODE_IN_ITCM, ".arena": SRAM}
+    banks = dict.fromkeys((".firmware", ".text", ".rodata"), FLASH) | {".itcm": CODE_IN_ITCM, ".arena": RAM}
     banks |= dict.fromkeys((".stack", ".bss", ".scratch"), DTCM)
     for section in elf.sections:
         bank = banks[section.name]
@@ -44,7 +44,7 @@ def test_everything_lies_in_its_bank(compiler):
     assert words[7] == elf.symbol("gg_mailbox").address
 
 
-@pytest.mark.rules("BOARD-M1")
+@pytest.mark.rules("BOARD-M1", "BOARD-M5")
 @each_compiler
 def test_an_arena_that_does_not_fit(compiler):
     arena = program(compiler).section_bytes(".arena")
@@ -56,7 +56,11 @@ def test_an_arena_that_does_not_fit(compiler):
     assert f"it overflows SRAM1 and SRAM2 (262,144 bytes) by {over:,} bytes; " in str(caught.value)
     assert "\n" not in str(caught.value)
     fits = SRAM.size - arena
-    build_program(compiler, "full-arena", "-UMORE_ARENA", f"-DMORE_ARENA={fits}")
+    full = build_program(compiler, "full-arena", "-UMORE_ARENA", f"-DMORE_ARENA={fits}")
+    there = next(section for section in full.sections if section.name == ".arena")
+    assert there.size == SRAM.size
+    assert 0 <= there.address - full.symbol("gg_bss_end").address < 32, "no byte of DTCM is left"
+    assert there.address in DTCM
     with pytest.raises(DoesNotFit) as caught:
         build_program(compiler, "one-too-many", "-UMORE_ARENA", f"-DMORE_ARENA={fits + 1}")
     assert caught.value.regions == {"SRAM1 and SRAM2": 1}

@@ -240,8 +240,8 @@ def of_steps(counts):
 
 
 SHARED = 4
-"""Mispredictions that may differ: startup talks to a UART, which QEMU has not, and some of its branches may have counters
-of the predictor in common with a step's."""
+"""Mispredictions that may differ: startup talks to a UART, which QEMU has not, and some of its branches may have a
+counter of the predictor in common with one of a step's."""
 
 
 @mark.rules("TIM-S1", "TIM-S5")

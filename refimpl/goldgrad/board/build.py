@@ -31,6 +31,7 @@ OBJECTS = "GOLDGRAD_OBJECTS"
 """The environment variable that names one folder for the objects of all builds."""
 SCRIPT, SRAM_LENGTH, ITCM_CODE = "stm32f746.ld", "LENGTH = 240K + 16K", "/* CODE IN ITCM */"
 """The linker script, what it says of the arena's memory, and where it has room for what runs from ITCM."""
+ARENA_ALIGN = 32
 Job = tuple[Path, tuple[str, ...]]
 """A source, and flags for it alone."""
 
@@ -68,32 +69,41 @@ def build(
     jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
     objects = _objects(toolchain, jobs, target)
 
-    def link(code: Sequence[str]) -> Elf:
-        script = _script(firmware / SCRIPT, target, projected, code)
+    def link(changes: Mapping[str, str]) -> Elf:
+        script = _script(firmware / SCRIPT, target, changes)
         _link(toolchain, objects, script, target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
         return Elf.read(target)
 
-    elf = link(())
+    changes = {SRAM_LENGTH: f"LENGTH = {PROJECTED_SRAM.size}"} if projected else {}
+    elf = link(changes)  # what fits is known by that; where it goes, by what there is
     code = code_for_itcm(elf, objects, kernels) if itcm else ()
-    elf = link(code) if code else elf
+    elf = link(changes | _code(code) | ({} if projected else _arena(elf)))
     target.with_suffix(".map").write_text(listing(elf))
     return elf
 
 
-@rule("BOARD-M3", "BOARD-M4")
-def _script(script: Path, target: Path, projected: bool, code: Sequence[str]) -> Path:
-    """The linker script, or beside the target one with more SRAM than there is, or with sections of code for ITCM."""
+@rule("BOARD-M4")
+def _code(sections: Sequence[str]) -> dict[str, str]:
+    """What changes in the linker script for code in ITCM."""
+    return {ITCM_CODE: "\n        ".join(f"*({section})" for section in sections)}
+
+
+@rule("BOARD-M5")
+def _arena(elf: Elf) -> dict[str, str]:
+    """What changes in it for an arena that begins where all else ends that lies in DTCM."""
+    start = -(-elf.symbol("gg_bss_end").address // ARENA_ALIGN) * ARENA_ALIGN
+    return {".arena (NOLOAD)": f".arena {start:#x} (NOLOAD)", "} > SRAM": "} > RAM"}
+
+
+def _script(script: Path, target: Path, changes: Mapping[str, str]) -> Path:
+    """The linker script with changes, beside the target."""
     there, text = target.with_suffix(".ld"), script.read_text()
-    changes = {SRAM_LENGTH: f"LENGTH = {PROJECTED_SRAM.size}"} if projected else {}
-    if code:
-        changes[ITCM_CODE] = "\n        ".join(f"*({section})" for section in code)
     for old, new in changes.items():
         if old not in text:
             raise BuildError(f"{script.name} does not say {old!r}; change board/build.py with it")
         text = text.replace(old, new)
-    if changes:
-        there.write_text(text)
-    return there if changes else script
+    there.write_text(text)
+    return there
 
 
 def build_kernels(

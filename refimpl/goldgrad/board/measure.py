@@ -44,7 +44,7 @@ class Flash:
     """Bytes of flash (MEAS-S6)."""
 
     text: int
-    """With the vectors, without what runs in ITCM."""
+    """With the firmware's, without what runs in ITCM."""
     itcm: int
     """The image of the code in ITCM, which takes as much there."""
     rodata: int
@@ -79,8 +79,8 @@ class Measurement:
 @rule("MEAS-S6")
 def flash_of(elf: Elf) -> Flash:
     """Flash by section."""
-    vectors, text, *images = (elf.section_bytes(name) for name in (".vectors", ".text", ".itcm", ".rodata", ".data"))
-    return Flash(vectors + text, *images)
+    firmware, text, *images = (elf.section_bytes(name) for name in (".firmware", ".text", ".itcm", ".rodata", ".data"))
+    return Flash(firmware + text, *images)
 
 
 @rule("MEAS-S5")

@@ -39,7 +39,7 @@ BELOW_STACK = Bank("what lies below the stack", RAM.start - (64 << 10), 64 << 10
 PERIPHERALS = Bank("peripherals", 0x4000_0000, 512 << 10)
 SYSTEM = Bank("system control space", 0xE000_E000, 4 << 10)
 
-LINKER_NAMES = {"ITCM": CODE_IN_ITCM, "FLASH": FLASH, "FLASH_AXI": FLASH, "DTCM": DTCM, "SRAM": SRAM}
+LINKER_NAMES = {"ITCM": CODE_IN_ITCM, "FLASH": FLASH, "FLASH_AXI": FLASH, "DTCM": DTCM, "SRAM": SRAM, "RAM": RAM}
 """Memory regions of the linker script."""
 
 

@@ -170,7 +170,7 @@ def _memory(run_: on_board.BoardRun, made: on_board.Firmware) -> Table:
     table = Table(caption="bytes; the stack as it was measured, all else as it was linked", caption_justify="left")
     for column in ("memory", "bytes", "of"):
         table.add_column(column, justify="left" if column == "memory" else "right")
-    table.add_row("arena", f"{m.sram.arena:,}", f"{SRAM.size:,} {SRAM.name}")
+    table.add_row("arena", f"{m.sram.arena:,}", f"{SRAM.size:,} RAM")
     for name in ("scratch", "stack", "data", "bss"):
         table.add_row(
             name if name in ("scratch", "stack") else f".{name}",
