@@ -15,7 +15,7 @@
 #include "goldgrad/cortex_m7.h"
 #include "magic.h"
 
-typedef void (*gg_dot_t)(const gg_m7_dot_t *);
+typedef void (*gg_dot_t)(gg_m7_dot_t *);
 
 /* What stays the same during a call. */
 typedef struct {
@@ -209,12 +209,9 @@ static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t first, int32
     finish(t, first, end, o, count, m, y, mask);
 }
 
-/* The same, pairs of pixels by the way that is fast, if that can be gone: returns how many pixels have gone it. */
-static inline int32_t fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t o, const int32_t *b,
-                                 const float *m, int8_t *y, uint8_t *mask) {
-    if (pixels < 4 || !t->whole_range || o + 4 > t->p->out_c || !gg_m7_are_proven(b + o, m + o, t->bound)) {
-        return 0;
-    }
+/* Groups of four outputs from o on of pairs of pixels, by the way that is fast; rows is NULL where they are widened. */
+static void fast_blocks(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, const int8_t *rows, int32_t groups,
+                        int32_t o, const int32_t *b, const float *m, int8_t *y, uint8_t *mask) {
     dot->bias = b + o;
     dot->m = m + o;
     dot->x = t->pixels;
@@ -222,8 +219,18 @@ static inline int32_t fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t p
     dot->y = y + o;
     dot->mask = mask != NULL ? mask + o / 8 : NULL;
     dot->bits = o % 8 == 0 ? 0x08040201U : 0x80402010U;
+    dot->rows = rows;
+    dot->groups = groups;
     t->dot(dot);
-    return pixels / 2 * 2;
+}
+
+/* Whether all whole groups of four outputs can go that way, as far as they decide. */
+static bool are_fast(const gg_plan_t *t, const int32_t *b, const float *m) {
+    bool fast = t->whole_range;
+    for (int32_t o = 0; fast && o + 4 <= t->p->out_c; o += 4) {
+        fast = gg_m7_are_proven(b + o, m + o, t->bound);
+    }
+    return fast;
 }
 
 void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
@@ -231,6 +238,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
                        void *scratch) {
     const gg_m7_conv2d_layout_t at = gg_m7_conv2d_layout(p);
     const int32_t pixels = p->window.out_h * p->window.out_w;
+    const int32_t whole = p->out_c / 4 * 4;
     const gg_dot_t even = mask != NULL ? gg_m7_dot_mask : gg_m7_dot;
     const gg_dot_t odd = mask != NULL ? gg_m7_dot_mask_odd : gg_m7_dot_odd;
     const gg_plan_t t = {
@@ -253,21 +261,36 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
     dot.y_step = p->out_c;
     dot.magic = gg_m7_magic(p->y_zero);
     dot.mask_step = gg_mask_bytes(p->out_c);
+    dot.depth = at.depth;
+    dot.turns = at.depth > 8 || mask != NULL ? gg_m7_dot_turns(at.depth / 8) : NULL;
     if (mask != NULL) {
         gg_m7_fill(mask, 0, pixels * dot.mask_step);
     }
+    const bool fast = are_fast(&t, b, m);
+    const bool as_they_lie = at.taps == at.depth && kept == 0; /* rows can be widened one after another */
     for (int32_t first = 0; first < pixels; first += at.stripe) {
         const int32_t count = pixels - first < at.stripe ? pixels - first : at.stripe;
+        int8_t *const codes = y + first * p->out_c;
         uint8_t *const marks = mask != NULL ? mask + first * dot.mask_step : NULL;
+        const bool enough = count >= 4; /* pixels */
+        int32_t o = 0;
         widen_pixels(&t, x, first, count);
-        for (int32_t o = 0; o < p->out_c; o += 4) {
+        if (fast && as_they_lie && enough && count % 2 == 0 && whole > 0) {
+            fast_blocks(&t, &dot, count, w, whole / 4, 0, b, m, codes, marks);
+            o = whole;
+        }
+        for (; o < p->out_c; o += 4) {
             widen_rows(&t, w, o);
             if (kept > 0) {
                 put_trained(&t, trained, channels, kept, o);
             }
-            const int32_t done = fast_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks);
+            int32_t done = 0;
+            if (enough && o < whole && (fast || (t.whole_range && gg_m7_are_proven(b + o, m + o, t.bound)))) {
+                fast_blocks(&t, &dot, count, NULL, 1, o, b, m, codes, marks);
+                done = count / 2 * 2;
+            }
             if (done < count) {
-                any_block(&t, &dot, done, count, o, b, m, y + first * p->out_c, marks);
+                any_block(&t, &dot, done, count, o, b, m, codes, marks);
             }
         }
     }
