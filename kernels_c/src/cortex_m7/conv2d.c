@@ -84,7 +84,8 @@ static void widen_windows(const gg_plan_t *t, const int8_t *x, int32_t first, in
         const int32_t oh = first / s->out_w;
         const int32_t ow = first % s->out_w;
         const gg_taps_t rows = gg_row_taps(s, oh);
-        const int32_t room = s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
+        const int32_t room =
+            s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
         const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && room >= 0;
         const int32_t columns = room / s->stride_w + 1 < s->out_w ? room / s->stride_w + 1 : s->out_w;
         const int32_t here = ow + count <= columns ? count : columns - ow;
@@ -203,11 +204,15 @@ static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t first, int32
         bias[i] = b[o + (i < count ? i : count - 1)];
     }
     dot->bias = bias;
-    dot->x = t->pixels + first * t->at.depth;
-    dot->x_end = t->pixels + (end + 1) / 2 * 2 * t->at.depth;
-    dot->y = (int8_t *)t->sums;
-    gg_m7_dot_raw(dot);
-    finish(t, first, end, o, count, m, y, mask);
+    for (; first < end; first += GG_M7_SUMS) {
+        const int32_t next = end - first < GG_M7_SUMS ? end : first + GG_M7_SUMS;
+        dot->x = t->pixels + first * t->at.depth;
+        dot->x_end = t->pixels + (next + 1) / 2 * 2 * t->at.depth;
+        dot->y = (int8_t *)t->sums;
+        gg_m7_dot_raw(dot);
+        finish(t, first, next, o, count, m, y, mask);
+    }
+    dot->bias = NULL;
 }
 
 /* Groups of four outputs from o on of pairs of pixels, by the way that is fast; rows is NULL where they are widened. */
