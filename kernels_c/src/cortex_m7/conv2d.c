@@ -230,15 +230,6 @@ static void fast_blocks(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, co
     t->dot(dot);
 }
 
-/* Whether all whole groups of four outputs can go that way, as far as they decide. */
-static bool are_fast(const gg_plan_t *t, const int32_t *b, const float *m) {
-    bool fast = t->whole_range;
-    for (int32_t o = 0; fast && o + 4 <= t->p->out_c; o += 4) {
-        fast = gg_m7_are_proven(b + o, m + o, t->bound);
-    }
-    return fast;
-}
-
 void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
                        const int8_t *trained, const int32_t *channels, int32_t kept, int8_t *y, uint8_t *mask,
                        void *scratch) {
@@ -272,7 +263,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
     if (mask != NULL) {
         gg_m7_fill(mask, 0, pixels * dot.mask_step);
     }
-    const bool fast = are_fast(&t, b, m);
+    const bool fast = t.whole_range && gg_m7_are_proven(b, m, whole, t.bound); /* for all */
     const bool as_they_lie = at.taps == at.depth && kept == 0; /* rows can be widened one after another */
     for (int32_t first = 0; first < pixels; first += at.stripe) {
         const int32_t count = pixels - first < at.stripe ? pixels - first : at.stripe;
@@ -291,7 +282,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
                 put_trained(&t, trained, channels, kept, o);
             }
             int32_t done = 0;
-            if (enough && o < whole && (fast || (t.whole_range && gg_m7_are_proven(b + o, m + o, t.bound)))) {
+            if (enough && o < whole && (fast || (t.whole_range && gg_m7_are_proven(b + o, m + o, 4, t.bound)))) {
                 fast_blocks(&t, &dot, count, NULL, 1, o, b, m, codes, marks);
                 done = count / 2 * 2;
             }
