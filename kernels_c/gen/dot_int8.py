@@ -70,13 +70,17 @@ def begin(weights: Iterable[str] = WEIGHTS) -> Iterator[str]:
     yield f"ldr r10, [r12, #{4 * FIRST_ORDER[0]}]"
 
 
+def converted() -> Iterator[str]:
+    """CONV-S2: sums in s16-s23 as float32; this takes what the first turn of a block leaves free."""
+    yield from (f"vcvt.f32.s32 s{i}, s{16 + i}" for i in range(8))
+
+
 def rounded() -> Iterator[str]:
-    """CONV-S2: sums in s16-s23 as float32, times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
+    """Times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
 
     The low 16 bits are then the code, where that is known to lie within them.  What is added besides is the zero point
     and 128, so that codes that fit are 0 .. 255; were it odd, ties would go to odd codes, so an odd one comes after.
     """
-    yield from (f"vcvt.f32.s32 s{i}, s{16 + i}" for i in range(8))
     yield from (f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8))
     yield from (f"vadd.f32 s{i}, s{i}, s12" for i in range(8))
 
@@ -303,6 +307,7 @@ def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
         yield from codes_before(mask, odd)
         yield from begin()
         yield from turn(first=True, end=NEXT_PAIR)
+        yield from converted()
         yield from rounded()
         yield "bne 8b"
         yield "b 9f"
@@ -317,6 +322,7 @@ def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
     yield from (line for line in codes_before(mask, odd) if line not in early)
     yield from begin(late)
     yield from turn(first=True)
+    yield from converted()
     yield f"ldr pc, [sp, #{TURNS}]"
     yield "9:"
     yield f"ldr r11, [sp, #{Y_STEP}]"
@@ -332,6 +338,7 @@ def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
     yield "b 3b"
     yield "4:"
     yield from codes_before(mask, odd)
+    yield from converted()
     yield from rounded()
     yield from codes_before(mask, odd)
     yield from next_group(mask)
