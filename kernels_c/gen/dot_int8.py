@@ -22,7 +22,7 @@ from schedule import repeated, scheduled
 
 # Offsets in gg_m7_dot_t.
 P_BIAS, P_M, P_W, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = range(0, 48, 4)
-P_ROWS, P_GROUPS, P_DEPTH, P_TURNS = range(48, 64, 4)
+P_ROWS, P_GROUPS, P_DEPTH, P_TURNS, P_CHANGE = range(48, 68, 4)
 # On the stack.
 P, BIAS, W, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE, TURNS, BLOCK, LAST = 0, 4, *range(20, 64, 4)
 FRAME = 68
@@ -195,7 +195,6 @@ def enter(raw: bool = False) -> Iterator[str]:
 
 def constants() -> Iterator[str]:
     """What is the same for all groups; r0 is p, and blocks come back to label 2."""
-    yield f"vldr s12, [r0, #{P_MAGIC}]"
     yield f"ldr r1, [r0, #{P_W}]"
     yield f"ldr r2, [r0, #{P_DEPTH}]"
     yield f"ldr r3, [r0, #{P_TURNS}]"
@@ -236,6 +235,10 @@ def weights() -> Iterator[str]:
     yield "bne 6b"
     yield f"ldr r0, [sp, #{P}]"
     yield f"str r5, [r0, #{P_ROWS}]"  # the next four rows are behind these
+    yield f"ldr r1, [r0, #{P_CHANGE}]"
+    yield "cbz r1, 7f"
+    yield "blx r1"
+    yield f"ldr r0, [sp, #{P}]"
     yield "7:"
 
 
@@ -251,6 +254,7 @@ def group(mask: bool) -> Iterator[str]:
         yield f"str r2, [sp, #{step}]"
     yield f"ldr r1, [r0, #{P_M}]"
     yield from (f"vldr s{8 + i}, [r1, #{4 * i}]" for i in range(4))
+    yield f"vldr s12, [r0, #{P_MAGIC}]"
     if mask:
         yield f"ldr r2, [r0, #{P_BITS}]"
         yield f"str r2, [sp, #{BITS}]"
