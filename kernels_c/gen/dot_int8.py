@@ -30,6 +30,8 @@ W_END = "0x80008000"
 """Behind the last weight: no two weights are this."""
 OTHER_HALF = (0x2211, 0x8844)
 """What makes the bits of a mask's byte those of its other half, by halfwords."""
+MORE_TRIES = 400
+"""For what most cycles are spent in."""
 LADDER, ROUND, TURN_BYTES = 8, 4, 224
 """Plain turns in a row, those of them that are gone through again, and how long one is."""
 
@@ -170,16 +172,16 @@ def turns() -> Iterator[str]:
     yield "orr r0, r1, #1"
     yield "bx lr"
     yield "4:"
-    plain = repeated(turn())
+    plain = repeated(turn(), MORE_TRIES)
     yield from plain * (LADDER - ROUND)
     yield "5:"
     yield from plain * (ROUND - 1)
     check = (f"ldr r10, [sp, #{LAST}]", "cmp r12, r10", *NEXT_TURN)
-    yield from [*scheduled(("5:", *turn(end=check), "bne 5b"))][1:]  # as if it came behind itself
+    yield from [*scheduled(("5:", *turn(end=check), "bne 5b"), MORE_TRIES)][1:]  # as if it came behind itself
     for label, count in (("9", 3), ("8", 2), ("7", 1)):
         yield f"{label}:"
         last = [line for i in range(count) for line in turn(end=NEXT_PAIR if i == count - 1 else ())]
-        yield from scheduled((*last, *rounded(), f"ldr pc, [sp, #{BLOCK}]"))
+        yield from scheduled((*last, *rounded(), f"ldr pc, [sp, #{BLOCK}]"), MORE_TRIES)
     yield "6:"
     yield from scheduled((f"ldr r12, [sp, #{X_END}]", *rounded(), "cmp lr, r12", f"ldr pc, [sp, #{BLOCK}]"))
 
@@ -293,41 +295,36 @@ def next_group(mask: bool) -> Iterator[str]:
     yield f"str r4, [r0, #{P_GROUPS}]"
 
 
-def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
-    """A whole function: all pairs of pixels, two or more, for groups of four outputs.
+def of_one_turn(odd: bool) -> Iterator[str]:
+    """Blocks of a single turn, where no mask is wanted: a loop of their own, and r12 stays where it is."""
+    yield f"ldr r11, [sp, #{TURNS}]"
+    yield from WEIGHTS
+    yield "cmp r11, #0"
+    yield "bne 3f"
+    yield "8:"
+    yield from codes_before(False, odd)
+    yield from begin(())
+    yield from turn(first=True, end=(*NEXT_TURN[1:], f"ldr r11, [sp, #{X_END}]", "cmp lr, r11"))
+    yield from converted()
+    yield from rounded()
+    yield "bne 8b"
 
-    Without masks, blocks of a single turn have a loop of their own.
-    """
-    yield from enter()
-    yield from constants()
-    yield "1:"
-    yield from weights()
-    yield from group(mask)
-    if not mask:
-        yield f"ldr r11, [sp, #{TURNS}]"
-        yield "cmp r11, #0"
-        yield "bne 3f"
-        yield "8:"
-        yield from codes_before(mask, odd)
-        yield from begin()
-        yield from turn(first=True, end=NEXT_PAIR)
-        yield from converted()
-        yield from rounded()
-        yield "bne 8b"
-        yield "b 9f"
-    else:
-        yield "b 3f"
-    yield "2:"
-    yield "beq 9f"
-    yield "3:"
+
+def first_turn(mask: bool, odd: bool) -> Iterator[str]:
+    """Of a block that has more."""
     early, late = (ZERO, WEIGHTS) if mask else (WEIGHTS, ())
-    yield from early  # beside the branch: what moves two registers stands alone
+    yield "3:"
+    yield from early  # beside the branch before: what moves two registers stands alone
     yield "5:"
     yield from (line for line in codes_before(mask, odd) if line not in early)
     yield from begin(late)
     yield from turn(first=True)
     yield from converted()
     yield f"ldr pc, [sp, #{TURNS}]"
+
+
+def after_two(mask: bool) -> Iterator[str]:
+    """Where the last of two blocks was, codes begin; where the last of all was, it goes on."""
     yield "9:"
     yield f"ldr r11, [sp, #{Y_STEP}]"
     yield "cmp r11, #0"
@@ -335,12 +332,29 @@ def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
     yield from codes_begin(mask)
     if not mask:
         yield f"ldr r11, [sp, #{TURNS}]"
+        yield from WEIGHTS
     yield "beq 4f"
     if not mask:
         yield "cmp r11, #0"
         yield "beq 8b"
     yield "b 3b"
     yield "4:"
+
+
+def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
+    """A whole function: all pairs of pixels, two or more, for groups of four outputs."""
+    yield from enter()
+    yield from constants()
+    yield "1:"
+    yield from weights()
+    yield from group(mask)
+    if not mask:
+        yield from of_one_turn(odd)
+    yield "b 9f" if not mask else "b 3f"
+    yield "2:"
+    yield "beq 9f"
+    yield from first_turn(mask, odd)
+    yield from after_two(mask)
     yield from codes_before(mask, odd)
     yield from converted()
     yield from rounded()
