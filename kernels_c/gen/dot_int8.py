@@ -22,7 +22,7 @@ from schedule import repeated, scheduled
 
 # Offsets in gg_m7_dot_t.
 P_BIAS, P_M, P_W, P_X, P_X_TWO, P_X_END, P_Y, P_Y_STEP, P_MAGIC, P_MASK, P_MASK_STEP, P_BITS = range(0, 48, 4)
-P_ROWS, P_GROUPS, P_DEPTH, P_TURNS = range(48, 64, 4)
+P_ROWS, P_GROUPS, P_DEPTH, P_TURNS, P_CHANGE = range(48, 68, 4)
 # On the stack.
 P, BIAS, W, X_END, Y, Y_STEP, MASK, MASK_STEP, BITS, NOWHERE, TURNS, BLOCK, LAST = 0, 4, *range(20, 64, 4)
 FRAME = 68
@@ -30,6 +30,8 @@ W_END = "0x80008000"
 """Behind the last weight: no two weights are this."""
 OTHER_HALF = (0x2211, 0x8844)
 """What makes the bits of a mask's byte those of its other half, by halfwords."""
+MORE_TRIES = 400
+"""For what most cycles are spent in."""
 LADDER, ROUND, TURN_BYTES = 8, 4, 224
 """Plain turns in a row, those of them that are gone through again, and how long one is."""
 
@@ -70,13 +72,17 @@ def begin(weights: Iterable[str] = WEIGHTS) -> Iterator[str]:
     yield f"ldr r10, [r12, #{4 * FIRST_ORDER[0]}]"
 
 
+def converted() -> Iterator[str]:
+    """CONV-S2: sums in s16-s23 as float32; this takes what the first turn of a block leaves free."""
+    yield from (f"vcvt.f32.s32 s{i}, s{16 + i}" for i in range(8))
+
+
 def rounded() -> Iterator[str]:
-    """CONV-S2: sums in s16-s23 as float32, times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
+    """Times m, plus 1.5 * 2^23 and more, which rounds to nearest even (NUM-N6).
 
     The low 16 bits are then the code, where that is known to lie within them.  What is added besides is the zero point
     and 128, so that codes that fit are 0 .. 255; were it odd, ties would go to odd codes, so an odd one comes after.
     """
-    yield from (f"vcvt.f32.s32 s{i}, s{16 + i}" for i in range(8))
     yield from (f"vmul.f32 s{i}, s{i}, s{8 + i % 4}" for i in range(8))
     yield from (f"vadd.f32 s{i}, s{i}, s12" for i in range(8))
 
@@ -166,16 +172,16 @@ def turns() -> Iterator[str]:
     yield "orr r0, r1, #1"
     yield "bx lr"
     yield "4:"
-    plain = repeated(turn())
+    plain = repeated(turn(), MORE_TRIES)
     yield from plain * (LADDER - ROUND)
     yield "5:"
     yield from plain * (ROUND - 1)
     check = (f"ldr r10, [sp, #{LAST}]", "cmp r12, r10", *NEXT_TURN)
-    yield from [*scheduled(("5:", *turn(end=check), "bne 5b"))][1:]  # as if it came behind itself
+    yield from [*scheduled(("5:", *turn(end=check), "bne 5b"), MORE_TRIES)][1:]  # as if it came behind itself
     for label, count in (("9", 3), ("8", 2), ("7", 1)):
         yield f"{label}:"
         last = [line for i in range(count) for line in turn(end=NEXT_PAIR if i == count - 1 else ())]
-        yield from scheduled((*last, *rounded(), f"ldr pc, [sp, #{BLOCK}]"))
+        yield from scheduled((*last, *rounded(), f"ldr pc, [sp, #{BLOCK}]"), MORE_TRIES)
     yield "6:"
     yield from scheduled((f"ldr r12, [sp, #{X_END}]", *rounded(), "cmp lr, r12", f"ldr pc, [sp, #{BLOCK}]"))
 
@@ -191,7 +197,6 @@ def enter(raw: bool = False) -> Iterator[str]:
 
 def constants() -> Iterator[str]:
     """What is the same for all groups; r0 is p, and blocks come back to label 2."""
-    yield f"vldr s12, [r0, #{P_MAGIC}]"
     yield f"ldr r1, [r0, #{P_W}]"
     yield f"ldr r2, [r0, #{P_DEPTH}]"
     yield f"ldr r3, [r0, #{P_TURNS}]"
@@ -232,6 +237,10 @@ def weights() -> Iterator[str]:
     yield "bne 6b"
     yield f"ldr r0, [sp, #{P}]"
     yield f"str r5, [r0, #{P_ROWS}]"  # the next four rows are behind these
+    yield f"ldr r1, [r0, #{P_CHANGE}]"
+    yield "cbz r1, 7f"
+    yield "blx r1"
+    yield f"ldr r0, [sp, #{P}]"
     yield "7:"
 
 
@@ -247,6 +256,7 @@ def group(mask: bool) -> Iterator[str]:
         yield f"str r2, [sp, #{step}]"
     yield f"ldr r1, [r0, #{P_M}]"
     yield from (f"vldr s{8 + i}, [r1, #{4 * i}]" for i in range(4))
+    yield f"vldr s12, [r0, #{P_MAGIC}]"
     if mask:
         yield f"ldr r2, [r0, #{P_BITS}]"
         yield f"str r2, [sp, #{BITS}]"
@@ -285,39 +295,36 @@ def next_group(mask: bool) -> Iterator[str]:
     yield f"str r4, [r0, #{P_GROUPS}]"
 
 
-def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
-    """A whole function: all pairs of pixels, two or more, for groups of four outputs.
+def of_one_turn(odd: bool) -> Iterator[str]:
+    """Blocks of a single turn, where no mask is wanted: a loop of their own, and r12 stays where it is."""
+    yield f"ldr r11, [sp, #{TURNS}]"
+    yield from WEIGHTS
+    yield "cmp r11, #0"
+    yield "bne 3f"
+    yield "8:"
+    yield from codes_before(False, odd)
+    yield from begin(())
+    yield from turn(first=True, end=(*NEXT_TURN[1:], f"ldr r11, [sp, #{X_END}]", "cmp lr, r11"))
+    yield from converted()
+    yield from rounded()
+    yield "bne 8b"
 
-    Without masks, blocks of a single turn have a loop of their own.
-    """
-    yield from enter()
-    yield from constants()
-    yield "1:"
-    yield from weights()
-    yield from group(mask)
-    if not mask:
-        yield f"ldr r11, [sp, #{TURNS}]"
-        yield "cmp r11, #0"
-        yield "bne 3f"
-        yield "8:"
-        yield from codes_before(mask, odd)
-        yield from begin()
-        yield from turn(first=True, end=NEXT_PAIR)
-        yield from rounded()
-        yield "bne 8b"
-        yield "b 9f"
-    else:
-        yield "b 3f"
-    yield "2:"
-    yield "beq 9f"
-    yield "3:"
+
+def first_turn(mask: bool, odd: bool) -> Iterator[str]:
+    """Of a block that has more."""
     early, late = (ZERO, WEIGHTS) if mask else (WEIGHTS, ())
-    yield from early  # beside the branch: what moves two registers stands alone
+    yield "3:"
+    yield from early  # beside the branch before: what moves two registers stands alone
     yield "5:"
     yield from (line for line in codes_before(mask, odd) if line not in early)
     yield from begin(late)
     yield from turn(first=True)
+    yield from converted()
     yield f"ldr pc, [sp, #{TURNS}]"
+
+
+def after_two(mask: bool) -> Iterator[str]:
+    """Where the last of two blocks was, codes begin; where the last of all was, it goes on."""
     yield "9:"
     yield f"ldr r11, [sp, #{Y_STEP}]"
     yield "cmp r11, #0"
@@ -325,13 +332,31 @@ def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
     yield from codes_begin(mask)
     if not mask:
         yield f"ldr r11, [sp, #{TURNS}]"
+        yield from WEIGHTS
     yield "beq 4f"
     if not mask:
         yield "cmp r11, #0"
         yield "beq 8b"
     yield "b 3b"
     yield "4:"
+
+
+def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
+    """A whole function: all pairs of pixels, two or more, for groups of four outputs."""
+    yield from enter()
+    yield from constants()
+    yield "1:"
+    yield from weights()
+    yield from group(mask)
+    if not mask:
+        yield from of_one_turn(odd)
+    yield "b 9f" if not mask else "b 3f"
+    yield "2:"
+    yield "beq 9f"
+    yield from first_turn(mask, odd)
+    yield from after_two(mask)
     yield from codes_before(mask, odd)
+    yield from converted()
     yield from rounded()
     yield from codes_before(mask, odd)
     yield from next_group(mask)

@@ -347,7 +347,7 @@ def scheduled(lines: Iterable[str], tries: int = TRIES) -> Iterator[str]:
     stretch: list[str] = []
     label = ""
     for line in lines:
-        if line.endswith(":") or re.match(r"(b|cbz|cbnz|pop|push|vpush|vpop)\b", line):
+        if line.endswith(":") or re.match(r"(b|blx|cbz|cbnz|pop|push|vpush|vpop)\b", line):
             yield from _best(tuple(stretch), tries, False)
             yield line
             stretch = []

@@ -100,6 +100,10 @@ def test_channels_whose_range_is_not_proven(range_):
     check(case)
     case.operands["m"][7] = 1e9
     check(case)
+    x, w = codes(draw, 1, 4, 5, 7), weights(draw, 3, 3, 7)
+    case = convolved(draw, "depthwise_conv2d.forward", x, w, 9, x_zero=4, y_zero=1, **range_)
+    case.operands["m"][6] = 1e9
+    check(case)
 
 
 @pytest.mark.rules("CONV-S1", "WIN-S2", "ABI-S5")

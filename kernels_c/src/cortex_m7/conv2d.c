@@ -84,7 +84,8 @@ static void widen_windows(const gg_plan_t *t, const int8_t *x, int32_t first, in
         const int32_t oh = first / s->out_w;
         const int32_t ow = first % s->out_w;
         const gg_taps_t rows = gg_row_taps(s, oh);
-        const int32_t room = s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
+        const int32_t room =
+            s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
         const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && room >= 0;
         const int32_t columns = room / s->stride_w + 1 < s->out_w ? room / s->stride_w + 1 : s->out_w;
         const int32_t here = ow + count <= columns ? count : columns - ow;
@@ -128,18 +129,27 @@ static void widen_pixels(const gg_plan_t *t, const int8_t *x, int32_t first, int
     }
 }
 
+/* What groups of four outputs need, and which channels train. */
+typedef struct {
+    gg_m7_dot_t dot; /* the first: put_next is given its address */
+    const gg_plan_t *t;
+    const int8_t *trained;
+    const int32_t *channels;
+    int32_t kept, next;
+} gg_groups_t;
+
 /* CONV-S7: the channels that train in their places among four widened rows. */
-static void put_trained(const gg_plan_t *t, const int8_t *trained, const int32_t *channels, int32_t kept,
-                        int32_t first) {
+static void put_trained(const gg_groups_t *g, int32_t first) {
+    const gg_plan_t *const t = g->t;
     const int32_t last = t->p->out_c - 1;
-    const int32_t row = t->at.taps / t->p->in_c * kept;
+    const int32_t row = t->at.taps / t->p->in_c * g->kept;
     const int8_t *from[4];
     for (int32_t i = 0; i < 4; ++i) {
-        from[i] = trained + (first + i < last ? first + i : last) * row;
+        from[i] = g->trained + (first + i < last ? first + i : last) * row;
     }
     for (int32_t tap = 0; tap < t->at.taps; tap += t->p->in_c) {
-        for (int32_t j = 0; j < kept; ++j) {
-            const uint32_t k = (uint32_t)(tap + channels[j]);
+        for (int32_t j = 0; j < g->kept; ++j) {
+            const uint32_t k = (uint32_t)(tap + g->channels[j]);
             int16_t *const pair = t->rows + ((k & ~3U) + (k & 1U) * 2U) * 4U + (k >> 1U & 1U);
             pair[0] = *from[0]++;
             pair[2] = *from[1]++;
@@ -147,6 +157,12 @@ static void put_trained(const gg_plan_t *t, const int8_t *trained, const int32_t
             pair[6] = *from[3]++;
         }
     }
+}
+
+static void put_next(gg_m7_dot_t *dot) {
+    gg_groups_t *const g = (gg_groups_t *)(void *)dot;
+    put_trained(g, g->next);
+    g->next += 4;
 }
 
 /* Weights of outputs first .. first + 3, where there are fewer the last again, and rows are filled up with zeros. */
@@ -203,11 +219,15 @@ static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t first, int32
         bias[i] = b[o + (i < count ? i : count - 1)];
     }
     dot->bias = bias;
-    dot->x = t->pixels + first * t->at.depth;
-    dot->x_end = t->pixels + (end + 1) / 2 * 2 * t->at.depth;
-    dot->y = (int8_t *)t->sums;
-    gg_m7_dot_raw(dot);
-    finish(t, first, end, o, count, m, y, mask);
+    for (; first < end; first += GG_M7_SUMS) {
+        const int32_t next = end - first < GG_M7_SUMS ? end : first + GG_M7_SUMS;
+        dot->x = t->pixels + first * t->at.depth;
+        dot->x_end = t->pixels + (next + 1) / 2 * 2 * t->at.depth;
+        dot->y = (int8_t *)t->sums;
+        gg_m7_dot_raw(dot);
+        finish(t, first, next, o, count, m, y, mask);
+    }
+    dot->bias = NULL;
 }
 
 /* Groups of four outputs from o on of pairs of pixels, by the way that is fast; rows is NULL where they are widened. */
@@ -223,15 +243,6 @@ static void fast_blocks(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, co
     dot->rows = rows;
     dot->groups = groups;
     t->dot(dot);
-}
-
-/* Whether all whole groups of four outputs can go that way, as far as they decide. */
-static bool are_fast(const gg_plan_t *t, const int32_t *b, const float *m) {
-    bool fast = t->whole_range;
-    for (int32_t o = 0; fast && o + 4 <= t->p->out_c; o += 4) {
-        fast = gg_m7_are_proven(b + o, m + o, t->bound);
-    }
-    return fast;
 }
 
 void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
@@ -255,43 +266,46 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
         .whole_range = p->lo == -128 && p->hi == 127,
         .dot = p->y_zero % 2 == 0 ? even : odd,
     };
-    gg_m7_dot_t dot;
-    dot.w = t.rows;
+    gg_groups_t groups = {.t = &t, .trained = trained, .channels = channels, .kept = kept};
+    gg_m7_dot_t *const dot = &groups.dot;
+    dot->w = t.rows;
     *(uint32_t *)(void *)(t.rows + 4 * at.depth) = GG_M7_DOT_END;
-    dot.x_two = t.pixels + 4 * at.depth;
-    dot.y_step = p->out_c;
-    dot.magic = gg_m7_magic(p->y_zero);
-    dot.mask_step = gg_mask_bytes(p->out_c);
-    dot.depth = at.depth;
-    dot.turns = at.depth > 8 || mask != NULL ? gg_m7_dot_turns(at.depth / 8) : NULL;
+    dot->x_two = t.pixels + 4 * at.depth;
+    dot->y_step = p->out_c;
+    dot->magic = gg_m7_magic(p->y_zero);
+    dot->mask_step = gg_mask_bytes(p->out_c);
+    dot->depth = at.depth;
+    dot->change = kept > 0 ? put_next : NULL;
+    dot->turns = at.depth > 8 || mask != NULL ? gg_m7_dot_turns(at.depth / 8) : NULL;
     if (mask != NULL) {
-        gg_m7_fill(mask, 0, pixels * dot.mask_step);
+        gg_m7_fill(mask, 0, pixels * dot->mask_step);
     }
-    const bool fast = are_fast(&t, b, m);
-    const bool as_they_lie = at.taps == at.depth && kept == 0; /* rows can be widened one after another */
+    const bool fast = t.whole_range && gg_m7_are_proven(b, m, whole, t.bound); /* for all */
+    const bool as_they_lie = at.taps == at.depth; /* rows can be widened one after another */
     for (int32_t first = 0; first < pixels; first += at.stripe) {
         const int32_t count = pixels - first < at.stripe ? pixels - first : at.stripe;
         int8_t *const codes = y + first * p->out_c;
-        uint8_t *const marks = mask != NULL ? mask + first * dot.mask_step : NULL;
+        uint8_t *const marks = mask != NULL ? mask + first * dot->mask_step : NULL;
         const bool enough = count >= 4; /* pixels */
         int32_t o = 0;
         widen_pixels(&t, x, first, count);
         if (fast && as_they_lie && enough && count % 2 == 0 && whole > 0) {
-            fast_blocks(&t, &dot, count, w, whole / 4, 0, b, m, codes, marks);
+            groups.next = 0;
+            fast_blocks(&t, dot, count, w, whole / 4, 0, b, m, codes, marks);
             o = whole;
         }
         for (; o < p->out_c; o += 4) {
             widen_rows(&t, w, o);
             if (kept > 0) {
-                put_trained(&t, trained, channels, kept, o);
+                put_trained(&groups, o);
             }
             int32_t done = 0;
-            if (enough && o < whole && (fast || (t.whole_range && gg_m7_are_proven(b + o, m + o, t.bound)))) {
-                fast_blocks(&t, &dot, count, NULL, 1, o, b, m, codes, marks);
+            if (enough && o < whole && (fast || (t.whole_range && gg_m7_are_proven(b + o, m + o, 4, t.bound)))) {
+                fast_blocks(&t, dot, count, NULL, 1, o, b, m, codes, marks);
                 done = count / 2 * 2;
             }
             if (done < count) {
-                any_block(&t, &dot, done, count, o, b, m, codes, marks);
+                any_block(&t, dot, done, count, o, b, m, codes, marks);
             }
         }
     }

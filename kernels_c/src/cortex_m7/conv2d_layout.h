@@ -6,7 +6,9 @@
 
 #include "goldgrad/conv2d.h"
 
-#define GG_M7_STRIPE_BYTES 9216 /* of widened pixels: more only where two take more */
+#define GG_M7_STRIPE_BYTES 12288  /* of widened pixels: more only where two take more */
+#define GG_M7_WIDENED_BYTES 15360 /* of these and four rows of the weight: the same */
+#define GG_M7_SUMS 64             /* pixels whose sums are kept at once, where they go the general way */
 
 /* Sizes in elements, offsets in bytes; four rows of the weight lie at 0. */
 typedef struct {
@@ -22,7 +24,8 @@ static inline gg_m7_conv2d_layout_t gg_m7_conv2d_layout(const gg_conv2d_t *p) {
     const gg_window_t *const s = &p->window;
     const int32_t taps = s->kernel_h * s->kernel_w * p->in_c;
     const int32_t depth = (taps + 7) / 8 * 8;
-    const int32_t most = GG_M7_STRIPE_BYTES / (4 * depth) * 2;
+    const int32_t rest = GG_M7_WIDENED_BYTES - 8 * depth;
+    const int32_t most = (rest < GG_M7_STRIPE_BYTES ? rest : GG_M7_STRIPE_BYTES) / (4 * depth) * 2;
     const int32_t pixels = s->out_h * s->out_w;
     const int32_t stripe = pixels < 2 || most < 2 ? 2 : pixels < most ? (pixels + 1) / 2 * 2 : most;
     const int32_t same = s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1;
@@ -30,7 +33,7 @@ static inline gg_m7_conv2d_layout_t gg_m7_conv2d_layout(const gg_conv2d_t *p) {
     gg_m7_conv2d_layout_t at = {.taps = taps, .depth = depth, .stripe = stripe};
     at.pixels = 8 * depth + 8;                    /* and a word that tells where rows end */
     at.sums = at.pixels + 2 * depth * stripe + 8; /* the loads of the next step go past the end */
-    at.bytes = at.sums + 16 * stripe;
+    at.bytes = at.sums + 16 * (stripe < GG_M7_SUMS ? stripe : GG_M7_SUMS);
     at.gathered = same == 0 || inside == 0 || taps < depth;
     if (at.gathered != 0 || p->out_c % 4 != 0) {
         at.narrow = at.bytes;

@@ -22,11 +22,12 @@
  *             its lower half, 0x80402010 for its upper
  *   rows      the weight of four outputs and of those that follow, depth bytes each, or NULL where w is widened already
  *   groups    how many, 1 where rows is NULL; counts down; not for _raw
+ *   change    called each time that rows were widened, if it is not NULL: it may change w
  *   turns     gg_m7_dot_turns of depth / 8; NULL where that is 1 and there is no mask
  *
  * All but _raw want lo = -128, hi = 127, and |acc * m| + |zero point| < 32,000 of every output.
  */
-typedef struct {
+typedef struct gg_m7_dot {
     const int32_t *bias;
     const float *m;
     const int16_t *w, *x, *x_two, *x_end;
@@ -39,10 +40,11 @@ typedef struct {
     const int8_t *rows;
     int32_t groups, depth;
     const void *turns;
+    void (*change)(struct gg_m7_dot *p);
 } gg_m7_dot_t;
 
 #if __SIZEOF_POINTER__ == 4
-_Static_assert(offsetof(gg_m7_dot_t, w) == 8 && offsetof(gg_m7_dot_t, turns) == 60, "dot_int8.py knows where they are");
+_Static_assert(offsetof(gg_m7_dot_t, w) == 8 && offsetof(gg_m7_dot_t, change) == 64, "dot_int8.py knows where they are");
 #endif
 
 void gg_m7_dot(gg_m7_dot_t *p);

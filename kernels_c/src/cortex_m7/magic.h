@@ -24,17 +24,9 @@ static inline float gg_m7_bound(int32_t count, int32_t x_zero) {
 }
 
 /*
- * Whether no code of four channels can leave 16 bits, whatever the pixels are.  A trained bias moves, so this is asked at
+ * Whether no code of these channels can leave 16 bits, whatever the pixels are.  A trained bias moves, so this is asked at
  * every call; the roundings here are far smaller than what GG_M7_REACH leaves.
  */
-static inline bool gg_m7_are_proven(const int32_t *bias, const float *m, float bound) {
-    float reach[4];
-#pragma GCC unroll 4
-    for (int32_t i = 0; i < 4; ++i) { /* side by side: each waits for itself */
-        reach[i] = (__builtin_fabsf((float)bias[i]) + bound) * m[i];
-    }
-    const float most = __builtin_fmaxf(__builtin_fmaxf(reach[0], reach[1]), __builtin_fmaxf(reach[2], reach[3]));
-    return most < GG_M7_REACH;
-}
+bool gg_m7_are_proven(const int32_t *bias, const float *m, int32_t count, float bound);
 
 #endif
