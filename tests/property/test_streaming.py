@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,22 +47,32 @@ def test_passes_change_no_bit(step, names, count):
     assert streams.same(run_in_arena(changed, given_, placement), expected)
 
 
-@pytest.mark.rules("STREAM-S10", "STREAM-S11", "STREAM-S12", "STREAM-S13", "STREAM-S6", "MODEL-S6")
+@pytest.mark.rules("STREAM-S10", "STREAM-S11", "STREAM-S12", "STREAM-S13", "STREAM-S2", "STREAM-S6", "MODEL-S6")
 @settings(max_examples=EXAMPLES)
-@given(steps, st.sets(st.sampled_from(list(SEQUENCE))), st.booleans(), st.sampled_from(sorted(streams.CALLS)))
-def test_passes_that_are_options_change_no_bit(step, names, in_groups, provider):
-    """Of all passes, any, in their order; each composite then also alone, between canaries."""
+@given(
+    steps,
+    st.sets(st.sampled_from(list(SEQUENCE))),
+    st.booleans(),
+    st.integers(1, 5),
+    st.sampled_from(sorted(streams.CALLS)),
+)
+def test_passes_that_are_options_change_no_bit(step, names, in_groups, rows, provider):
+    """Of all passes, any, in their order, blocks in groups; each composite then also alone, between canaries."""
     graph, given_ = step.session.graph, step.feeds
     changed = graph
     for name, change in SEQUENCE.items():
         changed = validate(change(changed)) if name in names else changed
     if in_groups:
         changed = validate(group(changed, [0] * len(changed.nodes), 1 << 30))
+    if rows > 1:
+        changed = validate(replace(changed, nodes=tuple(by_rows(node, rows) for node in changed.nodes)))
     assert parse_graph(print_graph(changed)) == changed
     expected = run(graph, given_)
     assert streams.same(run(changed, given_), expected)
     values = streams.all_values(unfold(changed), given_)
     for node in streams.composites(changed):
+        if node.function == "composite.rows":
+            check_schedule(Schedule(changed, node))
         pairs = sorted(pair for pair in legal_pairs(changed, node) if fits(changed, *pair))
         for shared in ({}, *({result: operand} for result, operand in pairs)):
             assert streams.same(streams.run_alone(changed, node, values, streams.CALLS[provider], shared), values)
@@ -86,11 +98,17 @@ def test_every_composite_alone_and_in_every_legal_place(step, provider):
             assert streams.same(results, values), shared
 
 
+def by_rows(node, rows):
+    """The node, if it is a streamed forward block, with so many rows at a time."""
+    return replace(node, attributes={**node.attributes, "group": rows}) if node.function == "composite.rows" else node
+
+
 def check_schedule(schedule):
-    """Every row once, in order, of a pipeline that has a result; no row twice of any."""
+    """Every row once, in order, of a pipeline that has a result; no row twice of any, no more than a group at once."""
     rows = {}
-    for pipeline, row in schedule.steps:
-        rows.setdefault(pipeline, []).append(row)
+    for pipeline, first, end in schedule.steps:
+        assert first < end <= first + schedule.group
+        rows.setdefault(pipeline, []).extend(range(first, end))
     for pipeline, computed in rows.items():
         names = [name for i in schedule.members(pipeline) for name in schedule.parts[i].results]
         height = schedule.tensors[names[0]].type.shape[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,20 @@ from goldgrad.board.errors import BuildError
 from goldgrad.board.host import HostProgram
 from goldgrad.board.toolchain import STRICT, find_toolchain, host_toolchains
 from goldgrad.codegen import generate
+from goldgrad.codegen._memory import Memory
+from goldgrad.codegen._rows import row_calls
 from goldgrad.codegen._text import Names, number
+from goldgrad.composites import KINDS
 from goldgrad.errors import GoldgradError
+from goldgrad.graph import validate
+from goldgrad.kernels import Struct, describe
+from goldgrad.memory.demand import demands, profile
+from goldgrad.memory.offsets import place
 from goldgrad.memory.plan import plan
+from goldgrad.memory.scratch import scratch_bytes
+from goldgrad.model_file import load
 from goldgrad.models import architecture
+from goldgrad.ops import FUNCTIONS, Type
 from goldgrad.optimizers import OPTIMIZERS
 from goldgrad.passes.stream_forward import stream_forward
 from goldgrad.schemes import named, names
@@ -45,6 +56,57 @@ def test_three_steps_of_a_small_network(optimizer, scheme, without):
     session = Session(tiny_model.model(), scheme, optimizer=optimizer, mu=0.5)
     planned = plan(session.graph, without=without)
     assert not programs.differences(session, planned, [tiny_model.sample(seed) for seed in range(3)])
+
+
+def by_rows(planned, rows):
+    """The plan with so many rows at a time in every streamed forward block."""
+    blocks = [node for node in planned.graph.nodes if node.function == "composite.rows"]
+    assert blocks
+    nodes = [replace(n, attributes={"group": rows}) if n in blocks else n for n in planned.graph.nodes]
+    graph = validate(replace(planned.graph, nodes=tuple(nodes)))
+    asked = demands(graph)
+    return replace(planned, graph=graph, placement=place(graph, asked), profile=profile(graph, asked))
+
+
+@mark.rules("PROG-S1", "PROG-S3", "STREAM-S2", "STREAM-M1", "STREAM-A1")
+@mark.parametrize("rows", [1, 2, 3, 9])
+@mark.parametrize("scheme", [FULL, SPARSE], ids=["full", "sparse"])
+def test_rows_in_groups(scheme, rows):
+    """Of maps of 4 rows: groups that divide them, one that does not, and more than there are."""
+    session = Session(tiny_model.model(), scheme)
+    planned = by_rows(plan(session.graph, without=["group"]), rows)
+    assert not programs.differences(session, planned, [tiny_model.sample(seed) for seed in range(2)])
+    text = generate(session, planned)
+    assert ("counts[" in text) == (rows > 1)
+
+
+@mark.rules("ABI-M1", "ABI-S5", "MEM-S2")
+@mark.parametrize("rows", [1, 2, 3])
+def test_kernels_that_want_scratch_are_those_that_are_called(rows):
+    """The sizes of the calls of a streamed block, as the interpreter makes them."""
+    session = Session(load(Path(paths.__file__).parent / "models" / "digits.json"), Scheme("head"))
+    planned = by_rows(plan(session.graph, without=["group"]), rows)
+    memory = Memory(planned)
+    for node in (node for node in planned.graph.nodes if node.function == "composite.rows"):
+        made = set()
+
+        def call(function, operands, destinations, attributes, made=made):
+            names = FUNCTIONS[function].inputs
+            given = {n: None if a is None else Type.of(a) for n, a in zip(names, operands, strict=False)}
+            made.add((function, arguments(describe(function, given, attributes))))
+
+        tensors = planned.graph.inside(node).tensors
+        arrays = {name: np.zeros(tensors[name].type.shape, tensors[name].type.dtype) for name in node.operands}
+        results = {name: np.zeros(tensors[name].type.shape, tensors[name].type.dtype) for name in node.results}
+        scratch = np.zeros(scratch_bytes(planned.graph, node), np.uint8)
+        KINDS[node.function].execute(planned.graph, node, arrays, results, scratch, call)
+        functions = {f"gg_{function.replace('.', '_')}": function for function, _ in made}
+        assert {(functions[c.symbol], arguments(c)) for c in row_calls(memory, node)} == made
+
+
+def arguments(call):
+    """What a call is given besides pointers."""
+    return tuple(a.packed if isinstance(a, Struct) else a for a in call.arguments if isinstance(a, Struct | int))
 
 
 @mark.rules("PROG-S1", "STREAM-S12")

@@ -127,11 +127,12 @@ def test_plan_of_a_full_update(name, column):
     check_bits(session, made)
 
 
-def groups(made):
-    return [node.attributes["group"] for node in made.graph.nodes if "group" in node.attributes]
+def groups(made, kind="channels"):
+    blocks = [node for node in made.graph.nodes if node.function == f"composite.{kind}"]
+    return [node.attributes["group"] for node in blocks if "group" in node.attributes]
 
 
-@mark.rules("STREAM-S13")
+@mark.rules("STREAM-S13", "STREAM-S15")
 def test_room_is_taken_for_groups():
     """In the least arena not every block finds a place for the group that it has with a little more."""
     session = session_of("mobilenet-v2-w0.35", "138kb")
@@ -140,6 +141,10 @@ def test_room_is_taken_for_groups():
     blocks = sum(node.function == "composite.channels" for node in none.graph.nodes)
     assert 0 < sum(groups(least)) < sum(groups(roomy))
     assert len(groups(none)) == 0 < len(groups(least)) <= len(groups(roomy)) <= blocks
+    assert groups(none, "rows") == []
+    assert groups(least, "rows")
+    at_the_peak = [next(n for n in made.graph.nodes if n.function == "composite.rows") for made in (least, roomy)]
+    assert [node.attributes.get("group", 1) for node in at_the_peak] == [1, 3]
     check_plan_of(roomy)
     check_bits(session, roomy)
     with pytest.raises(GoldgradError, match="room is -1 bytes; give 0 or more"):

@@ -57,16 +57,17 @@ def test_a_channels_bits(count, stride, data):
 
 @pytest.mark.rules("STREAM-S2")
 @given(st.integers(3, 12), st.integers(1, 5), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2), st.data())
-def test_the_window_of_a_row_is_the_one_that_schedules_know(height, kernel, stride, dilation, pad, data):
+def test_the_window_of_some_rows_is_the_one_that_schedules_know(height, kernel, stride, dilation, pad, data):
     reach = (kernel - 1) * dilation + 1
     pads = (pad, max(pad, reach - height), 1, 0)
     whole = Window((height, 6), (kernel, 2), (stride, 1), pads, (dilation, 1))
     if whole.unmet() is not None:
         return
     row = data.draw(st.integers(0, whole.out_hw[0] - 1))
+    rows = data.draw(st.integers(1, whole.out_hw[0] - row))
     fields = window((height, 6), (kernel, 2), (stride, 1), pads, (dilation, 1))
-    of_row = ffi.new("gg_window_t *")
-    first = lib.gg_stream_row(ffi.new("gg_window_t *", fields), row, of_row)
-    start, end, above, _ = span(whole, 0, row, row + 1)
-    expected = {**fields, "in_h": end - start, "out_h": 1, "pad_top": above}
-    assert (first, {name: getattr(of_row, name) for name in fields}) == (start, expected)
+    of_rows = ffi.new("gg_window_t *")
+    first = lib.gg_stream_rows(ffi.new("gg_window_t *", fields), row, rows, of_rows)
+    start, end, above, _ = span(whole, 0, row, row + rows)
+    expected = {**fields, "in_h": end - start, "out_h": rows, "pad_top": above}
+    assert (first, {name: getattr(of_rows, name) for name in fields}) == (start, expected)

@@ -66,9 +66,9 @@ def add(back):
     return lambda n, name, maps: n.add(name, maps[-1 - back], maps[-1])
 
 
-def streamed(graph, columns=4, first=1):
-    """The graph with all nodes from ``first`` on as one streamed block, and that block."""
-    attributes = {} if columns is None else {"columns": columns}
+def streamed(graph, columns=4, first=1, rows=None):
+    """The graph with all nodes from ``first`` on as one streamed block, and that block; maybe ``rows`` at a time."""
+    attributes = {"group": rows} if rows else {} if columns is None else {"columns": columns}
     composed = compose(graph, "composite.rows", graph.nodes[first:], attributes=attributes)
     assert composed is not None
     return validate(composed), composed.nodes[-1]
@@ -164,6 +164,8 @@ FAULTS = [
     (nested, "STREAM-C1", "part 0 is composite"),
     (lambda g: damaged(g, attributes={"columns": 0}), "STREAM-C2", "columns"),
     (lambda g: damaged(g, attributes={"columns": 1, "rows": 1}), "STREAM-C2", "columns"),
+    *((lambda g, n=n: damaged(g, attributes={"group": n}), "STREAM-C2", "group") for n in (0, -1, True, 2.0, "2")),
+    (lambda g: damaged(g, attributes={"columns": 4, "group": 2}), "STREAM-C2", "or a group of rows"),
     (lambda g: damaged(g, function="composite.whole"), "STREAM-C3", "columns"),
     (lambda g: damaged(g, function="composite.channels"), "STREAM-C4", "columns"),
     (lambda g: damaged(g, function="composite.channels", attributes={}), "STREAM-C4", "conv2d.forward"),
@@ -233,11 +235,20 @@ def test_schedule_of_an_inverted_bottleneck():
     expand, rest = 0, 1
     assert schedule.pipeline == [expand, rest, rest]
     assert schedule.steps == [
-        *[(expand, 0), (expand, 1), (rest, 0)],
-        *[(expand, 2), (rest, 1)],
-        *[(expand, 3), (rest, 2)],
-        *[(expand, 4), (rest, 3), (rest, 4)],
+        *[(expand, 0, 1), (expand, 1, 2), (rest, 0, 1)],
+        *[(expand, 2, 3), (rest, 1, 2)],
+        *[(expand, 3, 4), (rest, 2, 3)],
+        *[(expand, 4, 5), (rest, 3, 4), (rest, 4, 5)],
     ]
+    graph, block = streamed(network(conv(6), depthwise(3), conv(3), shape=(1, 5, 4, 3)), rows=2)
+    schedule = Schedule(graph, block)
+    assert schedule.leader == rest
+    assert schedule.steps == [
+        *[(expand, 0, 2), (expand, 2, 3), (rest, 0, 2)],
+        *[(expand, 3, 5), (rest, 2, 4)],
+        *[(rest, 4, 5)],
+    ]
+    assert schedule.bands == {"layer0.y": (4, [0, 0, 0, 1, 1])}
 
 
 @mark.rules("STREAM-S2")
@@ -273,7 +284,11 @@ def test_rows_that_only_a_result_needs_are_computed_at_the_end():
     composed, block = streamed(graph)
     values = values_of(graph)
     assert streams.same(streams.run_alone(composed, block, values, streams.CALLS["reference"], {}), values)
-    assert [row for p, row in Schedule(composed, block).steps if p == 0] == [0, 1, 2, 3, 4, 5]
+    assert [step.first for step in Schedule(composed, block).steps if step.pipeline == 0] == [0, 1, 2, 3, 4, 5]
+    composed, block = streamed(graph, rows=2)
+    assert streams.same(streams.run_alone(composed, block, values, streams.CALLS["c"], {}), values)
+    spans = [(first, end) for p, first, end in Schedule(composed, block).steps if p == 0]
+    assert spans == [(0, 2), (2, 4), (4, 6)]
 
 
 @mark.rules("STREAM-M1")
@@ -285,6 +300,46 @@ def test_scratch_of_an_inverted_bottleneck_is_k_rows_and_two_tiles(kernel, strid
     columns = columns or 99
     band = kernel * 8 * 6 if kernel > 1 else min(columns, 8) * 6
     assert scratch_bytes(graph, block) == band + min(columns, width) * (6 + 3)
+
+
+@mark.rules("STREAM-M1")
+@mark.parametrize("rows", [2, 3, 5, 8, 99])
+@mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (5, 1), (7, 2)])
+def test_scratch_of_an_inverted_bottleneck_by_several_rows(kernel, stride, rows):
+    graph, block = streamed(network(conv(6), depthwise(kernel, stride), conv(3), conv(2)), rows=rows)
+    side, above = 8 // stride, block.body[1].attributes["pad"][0]
+    firsts = range(0, side, rows)
+    met = [range(first * stride - above, (min(first + rows, side) - 1) * stride - above + kernel) for first in firsts]
+    band = max(len(set(inputs) & set(range(8))) for inputs in met)
+    rows = min(rows, side)
+    whole = (rows - 1) * stride + kernel
+    if any(inputs.start >= 0 and inputs.stop <= 8 and len(inputs) == whole for inputs in met):
+        assert band == whole
+    assert scratch_bytes(graph, block) == band * 8 * 6 + rows * side * (6 + 3)
+
+
+@mark.rules("STREAM-S2", "STREAM-S6", "STREAM-M1")
+@mark.parametrize("call", streams.CALLS)
+@mark.parametrize("rows", [2, 3, 4, 7, 17])
+def test_rows_run_in_groups(call, rows):
+    """Several windows one behind the other, rows that no window reads, a skip connection; last groups are smaller."""
+    blocks = {
+        "windows": network(
+            *(conv(5, 3, 2), depthwise(5), conv(4), conv(6), depthwise(3, 2), conv(4)),
+            shape=(1, 17, 13, 3),
+            keep=("layer0.mask", "layer4.mask"),
+        ),
+        "rows apart": network(conv(6), depthwise(1, 3), conv(3), shape=(1, 11, 5, 3)),
+        "skip": network(conv(3, 3), conv(6), depthwise(5), conv(3), add(3), shape=(1, 10, 4, 3)),
+    }
+    for name, graph in blocks.items():
+        composed, block = streamed(graph, rows=rows)
+        values = values_of(graph)
+        pairs = sorted(pair for pair in legal_pairs(composed, block) if graph[pair[0]].nbytes <= graph["x"].nbytes)
+        assert (name == "skip") == (("layer4.y", "x") in pairs)
+        for shared in ({}, *({result: operand} for result, operand in pairs)):
+            results = streams.run_alone(composed, block, values, streams.CALLS[call], shared)
+            assert streams.same(results, values), (name, shared)
 
 
 @mark.rules("STREAM-M1", "STREAM-A1")
@@ -335,6 +390,40 @@ def test_result_on_the_operand_whose_rows_are_read(layers, legal):
     for call in streams.CALLS.values():
         results = streams.run_alone(composed, block, values, call, {y: "x"})
         assert streams.same(results, values) == legal
+
+
+@mark.rules("STREAM-A1", "STREAM-S6")
+@mark.parametrize("rows", [1, 2, 3])
+@mark.parametrize(("layers", "legal"), [s[1:] for s in SHARING], ids=[s[0] for s in SHARING])
+def test_rows_of_a_result_on_the_operand_that_is_read(layers, legal, rows):
+    """Of several rows at a time, some that lie there row by row may not, and none that may not; bits tell which."""
+    graph = network(*layers)
+    composed, block = streamed(graph, columns=None, rows=rows)
+    (y,) = graph.outputs
+    values = values_of(graph)
+    assert legal or (y, "x") not in legal_pairs(composed, block)
+    if graph[y].nbytes <= graph["x"].nbytes and (y, "x") in legal_pairs(composed, block):
+        for call in streams.CALLS.values():
+            assert streams.same(streams.run_alone(composed, block, values, call, {y: "x"}), values)
+
+
+@mark.rules("STREAM-A1")
+def test_rows_in_the_place_of_those_that_they_are_computed_from():
+    """Channels that are saved of x, on x: no step writes them over a part of the rows that it reads (ABI-A1)."""
+
+    def save(kept):
+        def layer(n, name, maps):
+            listed = n.builder.outside("kept", Type((kept,), "int32"), "constant")
+            n.builder.emit("save_channels.forward", (maps[-1], listed), (name,), ("saved",), (0.1, 3))
+            return name
+
+        return layer
+
+    for kept, row_by_row, by_twos in ((1, True, True), (2, True, True), (3, False, False), (4, True, True)):
+        graph = network(save(kept), conv(4), shape=(1, 6, 3, 4), keep=("layer0",))
+        for rows, legal in ((1, row_by_row), (2, by_twos)):
+            composed, block = streamed(graph, columns=None, rows=rows)
+            assert (("layer0", "x") in legal_pairs(composed, block)) == legal
 
 
 @mark.rules("STREAM-A1")

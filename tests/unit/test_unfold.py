@@ -8,8 +8,13 @@ import pytest
 from goldgrad import schemes
 from goldgrad.codegen import generate, kernel_scratch
 from goldgrad.composites import unfold as without_composites
+from goldgrad.graph import validate
 from goldgrad.kernels import scratch_bytes
+from goldgrad.memory.demand import demands, profile
+from goldgrad.memory.offsets import place
 from goldgrad.memory.plan import check_plan, plan
+from goldgrad.memory.row_groups import group_sizes, with_row_groups, without_row_groups
+from goldgrad.memory.scratch import scratch_name
 from goldgrad.memory.unfold import unfolded
 from goldgrad.models import architecture
 from goldgrad.training import Session
@@ -21,13 +26,18 @@ def planned():
     return plan(Session(model, schemes.named(model, "49kb")).graph)
 
 
+@pytest.fixture(scope="module")
+def undone(planned):
+    return unfolded(planned)
+
+
 def blocks(found):
     return [node.results[0] for node in found.graph.nodes if node.function == "composite.rows"]
 
 
 @pytest.mark.rules("MEM-S11")
-def test_blocks_are_undone_in_the_same_arena(planned):
-    found = unfolded(planned)
+def test_blocks_are_undone_in_the_same_arena(planned, undone):
+    found = undone
     check_plan(found.graph, found.placement)
     assert found.arena_bytes <= planned.arena_bytes
     assert found.profile.peak <= found.arena_bytes
@@ -36,6 +46,56 @@ def test_blocks_are_undone_in_the_same_arena(planned):
     assert found.passes == (*planned.passes, "unfold")
     assert without_composites(found.graph).nodes == without_composites(planned.graph).nodes
     assert blocks(unfolded(found)) == blocks(found)
+
+
+def rows_of(found):
+    """By the result of each streamed forward block, how many rows run at a time."""
+    streamed = [node for node in found.graph.nodes if node.function == "composite.rows"]
+    return {node.results[0]: node.attributes.get("group", 1) for node in streamed}
+
+
+@pytest.mark.rules("STREAM-S15", "MEM-S11")
+def test_rows_run_in_groups_in_the_same_arena(planned, undone):
+    """Every block but the one at the peak; and in a program those that are not undone."""
+    model = architecture("mcunet-5fps").model(None)
+    alone = plan(Session(model, schemes.named(model, "49kb")).graph, without=["group"])
+    assert set(rows_of(alone).values()) == {1}
+    for found in (planned, undone):
+        (at_the_peak, size), *others = rows_of(found).items()
+        assert (at_the_peak, size) == ("conv02.y", 1)
+        assert all(size > 1 for _, size in others)
+        assert found.arena_bytes <= alone.arena_bytes
+        assert found.live_peak_bytes == alone.live_peak_bytes
+        for node in found.graph.nodes:
+            larger = group_sizes(found.graph, replace(node, attributes={}))
+            assert node.function != "composite.rows" or node.attributes.get("group", 1) in (1, *larger)
+    assert rows_of(undone) == {"conv02.y": 1, "conv05.y": 3, "add02.y": 8, "conv11.y": 8, "add04.y": 8}
+
+
+@pytest.mark.rules("STREAM-S15")
+def test_scratch_takes_what_is_free_where_nothing_else_finds_a_place(planned):
+    graph = without_row_groups(planned.graph)
+    placement = place(graph, demands(graph))
+    live, limit = profile(graph).live, planned.arena_bytes
+    beyond = {**planned.placement, "image": limit}
+    grouped, found = with_row_groups(graph, placement, live, limit, limit, lambda changed: beyond)
+    check_plan(validate(grouped), found)
+    scratch = {scratch_name(node) for node in graph.nodes if node.function == "composite.rows"}
+    assert {name for name in placement if found[name] != placement[name]} <= scratch
+    sizes = rows_of(replace(planned, graph=grouped))
+    assert sizes["conv02.y"] == 1
+    assert sum(size > 1 for size in sizes.values()) > len(sizes) / 2
+    assert replace(planned, graph=grouped, placement=found).arena_bytes <= limit
+    none, same = with_row_groups(graph, placement, live, 0, limit, lambda changed: beyond)
+    assert (none, same) == (graph, placement), "where nothing is idle there are no groups"
+
+
+@pytest.mark.rules("STREAM-S15")
+def test_tiles_of_columns_have_no_groups_of_rows(planned):
+    block = next(node for node in planned.graph.nodes if node.function == "composite.rows")
+    assert group_sizes(planned.graph, block) == [64, 32, 22, 16, 13, 11, 10, 8, 7, 6, 5, 4, 3, 2]
+    for attributes in ({"columns": 4}, {"group": 2}):
+        assert group_sizes(planned.graph, replace(block, attributes=attributes)) == []
 
 
 @pytest.mark.rules("MEM-S2", "ABI-S5", "ABI-M1")

@@ -29,6 +29,6 @@
  *
  * ABI-S4: the version grows when any of this, a prototype or a struct changes.
  */
-#define GG_ABI_VERSION 4
+#define GG_ABI_VERSION 5
 
 #endif

@@ -1,4 +1,4 @@
-/* What streamed blocks need besides kernels: windows of a row, and channels apart (specs/streaming.md). */
+/* What streamed blocks need besides kernels: windows of some rows, and channels apart (specs/streaming.md). */
 #ifndef GOLDGRAD_STREAM_H
 #define GOLDGRAD_STREAM_H
 
@@ -7,16 +7,17 @@
 #include "goldgrad/window.h"
 
 /*
- * The window by which one output row reads its map (STREAM-S2): of_row gets map's geometry with out_h = 1, and as
- * in_h and pad_top the rows of the map that this output row meets, and the padding above them.
+ * The window by which some output rows read their map (STREAM-S2): of_rows gets map's geometry with out_h = rows, and as
+ * in_h and pad_top the rows of the map that these output rows meet, and the padding above them.
  *
- *   map     the window of the whole map; every output row meets a row of the map (WIN-S3)
- *   row     0 <= row < map->out_h
- *   of_row  all of it is written; overlaps nothing
+ *   map      the window of the whole map; every output row meets a row of the map (WIN-S3)
+ *   row      the first of the output rows: 0 <= row < map->out_h
+ *   rows     how many they are: 1 <= rows <= map->out_h - row
+ *   of_rows  all of it is written; overlaps nothing
  *
  * Returns the first row of the map that is met.
  */
-int32_t gg_stream_row(const gg_window_t *map, int32_t row, gg_window_t *of_row);
+int32_t gg_stream_rows(const gg_window_t *map, int32_t row, int32_t rows, gg_window_t *of_rows);
 
 /*
  * A channel, or some that lie side by side, of a tensor with channels last, out of it or into it (STREAM-M3):

@@ -1,15 +1,15 @@
 #include "goldgrad/stream.h"
 
 /* STREAM-S2: rows outside the map are padding. */
-int32_t gg_stream_row(const gg_window_t *map, int32_t row, gg_window_t *of_row) {
+int32_t gg_stream_rows(const gg_window_t *map, int32_t row, int32_t rows, gg_window_t *of_rows) {
     int32_t low = row * map->stride_h - map->pad_top;
-    int32_t high = low + (map->kernel_h - 1) * map->dilation_h + 1;
+    int32_t high = low + (rows - 1) * map->stride_h + (map->kernel_h - 1) * map->dilation_h + 1;
     int32_t first = low < 0 ? 0 : low;
     int32_t end = high > map->in_h ? map->in_h : high;
-    *of_row = *map;
-    of_row->in_h = end - first;
-    of_row->out_h = 1;
-    of_row->pad_top = first - low;
+    *of_rows = *map;
+    of_rows->in_h = end - first;
+    of_rows->out_h = rows;
+    of_rows->pad_top = first - low;
     return first;
 }
 

@@ -17,6 +17,7 @@ from .. import paths
 from ..rules import rule
 from .elf import Elf
 from .errors import BuildError, DoesNotFit
+from .itcm import code_for_itcm
 from .memory_map import LINKER_NAMES, PROJECTED_SRAM
 from .toolchain import BOARD, STRICT, Toolchain, find_toolchain
 
@@ -28,8 +29,8 @@ NAME = re.compile(r"\bgg_\w+")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 OBJECTS = "GOLDGRAD_OBJECTS"
 """The environment variable that names one folder for the objects of all builds."""
-SCRIPT, SRAM_LENGTH = "stm32f746.ld", "LENGTH = 240K + 16K"
-"""The linker script, and what it says of the arena's memory."""
+SCRIPT, SRAM_LENGTH, ITCM_CODE = "stm32f746.ld", "LENGTH = 240K + 16K", "/* CODE IN ITCM */"
+"""The linker script, what it says of the arena's memory, and where it has room for what runs from ITCM."""
 Job = tuple[Path, tuple[str, ...]]
 """A source, and flags for it alone."""
 
@@ -43,12 +44,14 @@ def build(
     stack_bytes: int | None = None,
     kernels: str = "portable",
     projected: bool = False,
+    itcm: bool = True,
 ) -> Elf:
     """Compile and link ``sources`` with a set of kernels and the firmware into ``target``.
 
     ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB);
     ``kernels`` is ``m7`` or ``portable``, and what scratch the sources bring must be of the same set (ABI-S5);
-    ``projected`` builds for a board with more SRAM than there is (BOARD-M3).
+    ``projected`` builds for a board with more SRAM than there is (BOARD-M3); ``itcm`` False leaves all code in flash,
+    else some of the kernels run from ITCM (BOARD-M4).
     A listing of what lies where is written beside it, as ``.map``.  Errors: :class:`BuildError` with the compiler's
     first complaint, :class:`DoesNotFit` with the regions that overflow.
     """
@@ -64,21 +67,33 @@ def build(
     }
     jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
     objects = _objects(toolchain, jobs, target)
-    script = _projected_script(firmware / SCRIPT, target) if projected else firmware / SCRIPT
-    _link(toolchain, objects, script, target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
-    elf = Elf.read(target)
+
+    def link(code: Sequence[str]) -> Elf:
+        script = _script(firmware / SCRIPT, target, projected, code)
+        _link(toolchain, objects, script, target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
+        return Elf.read(target)
+
+    elf = link(())
+    code = code_for_itcm(elf, objects, kernels) if itcm else ()
+    elf = link(code) if code else elf
     target.with_suffix(".map").write_text(listing(elf))
     return elf
 
 
-@rule("BOARD-M3")
-def _projected_script(script: Path, target: Path) -> Path:
-    """The linker script for more SRAM than there is, beside the target."""
+@rule("BOARD-M3", "BOARD-M4")
+def _script(script: Path, target: Path, projected: bool, code: Sequence[str]) -> Path:
+    """The linker script, or beside the target one with more SRAM than there is, or with sections of code for ITCM."""
     there, text = target.with_suffix(".ld"), script.read_text()
-    if SRAM_LENGTH not in text:
-        raise BuildError(f"{script.name} does not say {SRAM_LENGTH!r}; change SRAM_LENGTH in board/build.py with it")
-    there.write_text(text.replace(SRAM_LENGTH, f"LENGTH = {PROJECTED_SRAM.size}"))
-    return there
+    changes = {SRAM_LENGTH: f"LENGTH = {PROJECTED_SRAM.size}"} if projected else {}
+    if code:
+        changes[ITCM_CODE] = "\n        ".join(f"*({section})" for section in code)
+    for old, new in changes.items():
+        if old not in text:
+            raise BuildError(f"{script.name} does not say {old!r}; change board/build.py with it")
+        text = text.replace(old, new)
+    if changes:
+        there.write_text(text)
+    return there if changes else script
 
 
 def build_kernels(
@@ -155,7 +170,8 @@ def kernel_sources(kernels: str) -> list[Job]:
 
 
 def _objects(toolchain: Toolchain, jobs: Sequence[Job], target: Path) -> list[Path]:
-    """The objects of ``target``."""
+    """The objects of ``target``, whose folder is made too."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     return compiled(toolchain, [(source, (*STRICT, *BOARD, *flags)) for source, flags in jobs], target.parent)
 
 
@@ -203,9 +219,9 @@ def _compile(toolchain: Toolchain, source: Path, flags: Sequence[str], folder: P
 
 @rule("BOARD-M1")
 def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path, *flags: str) -> None:
-    arguments = ["-nostdlib", "-static", *flags, f"-Wl,-T,{script}"]
+    # Without pages lld does not load the file's own headers, for which it would find room below the code in ITCM.
+    arguments = ["-nostdlib", "-static", "-Wl,--nmagic", *flags, f"-Wl,-T,{script}"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
-    target.parent.mkdir(parents=True, exist_ok=True)
     run = toolchain.run(*arguments, *objects, *libraries, "-o", target)
     overflows: dict[str, int] = {}
     for found in OVERFLOW.finditer(run.stderr):

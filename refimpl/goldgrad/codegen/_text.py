@@ -17,7 +17,7 @@ CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "
 WIDTH = 118
 RESERVED = """auto break case char const continue default do double else enum extern float for goto if inline int long
 register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-arena scratch step steps next row memory buffers regions NULL"""
+arena scratch step steps counts next row rows memory buffers regions NULL"""
 """Words that are no tensor's name: C's, and those that programs use."""
 
 
@@ -105,11 +105,16 @@ def called(
     expressions: Mapping[str, str],
     params: str,
     indent: str,
+    twice: Mapping[str, Type | None] | None = None,
 ) -> Iterator[str]:
-    """The call of a kernel; ``expressions`` are of what is there, by the function's names."""
+    """The call of a kernel; ``expressions`` are of what is there, by the function's names.
+
+    With ``twice``, the types that two rows have where ``types`` has one, the call is for ``rows`` rows.
+    """
     call = describe(function, types, attributes)
+    others = call.arguments if twice is None else describe(function, twice, attributes).arguments
     words = []
-    for argument in call.arguments:
+    for argument, other in zip(call.arguments, others, strict=True):
         match argument:
             case Struct():
                 words.append(params)
@@ -118,7 +123,7 @@ def called(
             case Scratch():
                 words.append("GG_KERNEL_SCRATCH")
             case _:
-                words.append(number(argument))
+                words.append(number(argument) if argument == other else times_rows(argument))
     line = f"{indent}{call.symbol}("
     for position, word in enumerate(words):
         text = word + (");" if position == len(words) - 1 else ", ")
@@ -127,6 +132,11 @@ def called(
             line = f"{indent}    "
         line += text
     yield line
+
+
+def times_rows(of_one: int) -> str:
+    """A size that a row has, of ``rows`` rows."""
+    return "rows" if of_one == 1 else f"rows * {of_one}"
 
 
 def params_of(function: str, types: Mapping[str, Type | None], attributes: Mapping[str, Any]) -> Struct | None:

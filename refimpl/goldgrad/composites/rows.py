@@ -1,18 +1,21 @@
 """Streamed forward blocks: row by row, each inner map holding only the rows that are still needed.
 
 The body's nodes give an output row from a few rows of their maps.  Nodes that pass single pixels on form a *pipeline*:
-it computes a row of its maps at once, or a tile of ``columns`` pixels at a time, and what passes between its nodes is
-a row, or a tile.  Between pipelines lie *bands*: the rows of an inner map that a later step reads, moved up as rows
-die.  Which pipeline computes which row, one after the other, is the *schedule*; it is fixed when the graph is compiled,
-and from it follow the sizes of the bands and which result may lie on which operand.
+it computes a row of its maps at once, or up to ``group`` rows, or of a row a tile of ``columns`` pixels at a time, and
+what passes between its nodes are these rows, or a tile.  Between pipelines lie *bands*: the rows of an inner map that a
+later step reads, moved up as rows die.  Which pipeline computes which rows, one step after the other, is the
+*schedule*; it is fixed when the graph is compiled, and from it follow the sizes of the bands and which result may lie
+on which operand.  A kernel prepares (widens weights, makes planes of the rows under a window) once a step: so larger
+groups are faster, and want more scratch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -103,12 +106,19 @@ def fed_by_rows(node: Node, tensors: Mapping[str, Tensor]) -> list[str]:
 @rule("STREAM-C2", "STREAM-C5")
 def check(graph: Graph, node: Node, where: str) -> None:
     """Raise unless every node of the body is row-local and the attributes are what they can be."""
-    columns, fed = node.attributes.get("columns", 1), node.attributes.get("fed", 1)
+    columns, group, fed = (node.attributes.get(name, 1) for name in ("columns", "group", "fed"))
     require(
-        set(node.attributes) <= {"columns", "fed"} and _is_count(columns) and fed == 1,
+        set(node.attributes) <= {"columns", "group", "fed"} and _is_count(columns) and _is_count(group) and fed == 1,
         "STREAM-C2",
         f"{where} has the attributes {dict(node.attributes)}",
-        "give columns, a number of pixels of at least 1, if not whole rows; and fed=1 if the sample comes row by row",
+        "give columns, a number of pixels of at least 1, if not whole rows; group, a number of rows of at least 1, if "
+        "not one at a time; and fed=1 if the sample comes row by row",
+    )
+    require(
+        group == 1 or "columns" not in node.attributes,
+        "STREAM-C2",
+        f"{where} runs {group} rows of {columns} columns at a time",
+        "give columns or a group of rows",
     )
     for name in fed_by_rows(node, graph.tensors):
         others = [other for other in graph.users(name) if other is not node]
@@ -134,6 +144,14 @@ class Read:
     windowed: bool
 
 
+class Step(NamedTuple):
+    """A pipeline computes rows ``first`` .. ``end`` - 1 of all its results."""
+
+    pipeline: int
+    first: int
+    end: int
+
+
 class Schedule:
     """What a streamed block does when; made of the graph alone."""
 
@@ -145,6 +163,8 @@ class Schedule:
         self.inner = {tensor.name for tensor in node.inner}
         self.fed = fed_by_rows(node, graph.tensors)
         self.columns: int = node.attributes.get("columns", 2**31 - 1)
+        self.group: int = node.attributes.get("group", 1)
+        """How many rows a step computes at most."""
         self.pipeline, self.tiles = self._pipelines()
         self.steps = self._steps()
 
@@ -187,64 +207,86 @@ class Schedule:
         """The parts of a pipeline, in the body's order."""
         return [i for i, p in enumerate(self.pipeline) if p == pipeline]
 
-    def _rows(self, pipeline: int) -> int:
+    def height(self, pipeline: int) -> int:
+        """Rows of a pipeline's results."""
         return self.tensors[self.parts[self.members(pipeline)[0]].results[0]].type.shape[1]
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
-    def reads(self, pipeline: int, row: int) -> Iterator[Read]:
-        """What a pipeline reads to compute a row, tiles left out."""
-        for i in self.members(pipeline):
+    def reads(self, step: Step) -> Iterator[Read]:
+        """What a pipeline reads to compute some rows, tiles left out."""
+        for i in self.members(step.pipeline):
             for name in _maps(self.parts[i]):
                 if name is not None and name not in self.tiles:
-                    first, end, *_ = span(self.windows[i], 0, row, row + 1)
+                    first, end, *_ = span(self.windows[i], 0, step.first, step.end)
                     yield Read(i, name, first, end, self.windows[i] is not None)
 
     def _sources(self, pipeline: int) -> set[int]:
         """The other pipelines whose rows it reads."""
-        makers = {self.maker[read.name] for read in self.reads(pipeline, 0) if read.name in self.maker}
+        makers = {self.maker[read.name] for read in self.reads(Step(pipeline, 0, 1)) if read.name in self.maker}
         return {self.pipeline[i] for i in makers} - {pipeline}
 
-    @rule("STREAM-S2")
-    def _steps(self) -> list[tuple[int, int]]:
-        """(pipeline, row) in order: the rows of the pipeline behind which most stand, others no earlier than needed.
-
-        What that one never waits for (a slice that is saved, say) runs as soon as its rows are there.
-        """
-        order = self._order(self.pipeline)
-        assert order is not None
-        done, rows = dict.fromkeys(order, 0), {p: self._rows(p) for p in order}
-        steps: list[tuple[int, int]] = []
+    @cached_property
+    def _behind(self) -> Mapping[int, set[int]]:
+        """For each pipeline, itself and those for which it waits, through others too."""
         behind: dict[int, set[int]] = {}
-        for p in order:
+        for p in self._order(self.pipeline) or ():
             behind[p] = {p}.union(*(behind[q] for q in self._sources(p)))
-        driver = max(order, key=lambda p: (len(behind[p]), p))
-        eager = [p for p in order if p not in behind[driver]]
+        return behind
 
-        def missing(p: int, row: int) -> Iterator[tuple[int, int]]:
-            for read in self.reads(p, row):
+    @property
+    @rule("STREAM-S2")
+    def leader(self) -> int:
+        """The pipeline that waits for most others."""
+        return max(self._behind, key=lambda p: (len(self._behind[p]), p))
+
+    @rule("STREAM-S2")
+    def _steps(self) -> list[Step]:
+        """The steps in order: the rows of the leader, ``group`` at a time, others no earlier than needed.
+
+        What the leader never waits for (a slice that is saved, say) runs as soon as its rows are there.
+        """
+        order, leader = list(self._behind), self.leader
+        done, rows = dict.fromkeys(order, 0), {p: self.height(p) for p in order}
+        steps: list[Step] = []
+        eager = [p for p in order if p not in self._behind[leader]]
+
+        def missing(step: Step) -> Iterator[tuple[int, int]]:
+            for read in self.reads(step):
+                p = step.pipeline
                 q = self.pipeline[self.maker[read.name]] if read.name in self.maker else p
                 if q != p and done[q] < read.end:
                     yield q, read.end
 
-        def advance(p: int) -> None:
-            row = done[p]
-            for q, end in list(missing(p, row)):
-                while done[q] < end:
-                    advance(q)
-            if done[p] == row:  # else it ran as soon as what was missing was there
-                steps.append((p, row))
-                done[p] += 1
-            for q in eager:
-                while done[q] < rows[q] and not list(missing(q, done[q])):
-                    steps.append((q, done[q]))
-                    done[q] += 1
+        def take(step: Step) -> None:
+            steps.append(step)
+            done[step.pipeline] = step.end
 
-        for p in (driver, *reversed(order)):
+        def advance(p: int, end: int) -> None:
+            """The next step of a pipeline that has to have its rows up to ``end`` - 1."""
+            step = Step(p, done[p], min(done[p] + self.group, end))
+            for q, needed in list(missing(step)):
+                while done[q] < needed:
+                    advance(q, needed)
+            if done[p] == step.first:  # else it ran as soon as what was missing was there
+                take(step)
+            for q in eager:
+                while ready := self._ready(q, done[q], rows[q], missing):
+                    take(ready)
+
+        for p in (leader, *reversed(order)):
             kept = any(name not in self.inner for i in self.members(p) for name in self.parts[i].results)
             while kept and done[p] < rows[p]:
-                advance(p)
+                advance(p, rows[p])
         return steps
+
+    def _ready(
+        self, pipeline: int, first: int, end: int, missing: Callable[[Step], Iterator[tuple[int, int]]]
+    ) -> Step | None:
+        """The step of most rows from ``first`` on, if any, for which nothing is missing."""
+        sizes = range(min(self.group, end - first), 0, -1)
+        steps = (Step(pipeline, first, first + size) for size in sizes)
+        return next((step for step in steps if not any(True for _ in missing(step))), None)
 
     @cached_property
     def bands(self) -> Mapping[str, tuple[int, list[int]]]:
@@ -254,26 +296,34 @@ class Schedule:
         """
         last: dict[tuple[str, int], int] = {}
         made: dict[str, list[int]] = {}
-        for step, (pipeline, row) in enumerate(self.steps):
-            for read in self.reads(pipeline, row):
-                last |= {(read.name, r): step for r in range(read.first, read.end)}
-            for i in self.members(pipeline):
-                for name in self.parts[i].results:
-                    if name in self.inner and name not in self.tiles:
-                        made.setdefault(name, []).append(step)
-            for read in self.reads(pipeline, row):
+        for number, step in enumerate(self.steps):
+            for read in self.reads(step):
+                last |= {(read.name, r): number for r in range(read.first, read.end)}
                 if read.name in self.fed:
                     rows = made.setdefault(read.name, [])
-                    rows += [step] * (read.end - len(rows))
+                    rows += [number] * (read.end - len(rows))
+            for i in self.members(step.pipeline):
+                for name in self.parts[i].results:
+                    if name in self.inner and name not in self.tiles:
+                        made.setdefault(name, []).extend([number] * (step.end - step.first))
         bands = {}
-        for name, steps in made.items():
+        for name, numbers in made.items():
             base, bases = 0, []
-            for row, step in enumerate(steps):
-                while base < row and last.get((name, base), -1) < step:
-                    base += 1
+            for row, number in enumerate(numbers):
+                if row == 0 or number != numbers[row - 1]:  # rows of one step find the band as it then is
+                    while base < row and last.get((name, base), -1) < number:
+                        base += 1
                 bases.append(base)
             bands[name] = max(row - base + 1 for row, base in enumerate(bases)), bases
         return bands
+
+    @cached_property
+    def most(self) -> Mapping[int, int]:
+        """How many rows a step of each pipeline computes at most."""
+        most: dict[int, int] = {}
+        for step in self.steps:
+            most[step.pipeline] = max(most.get(step.pipeline, 0), step.end - step.first)
+        return most
 
     # --- memory --------------------------------------------------------------------------------------------------
 
@@ -289,16 +339,17 @@ class Schedule:
         made = [n for part in self.parts for n in part.results if n in self.tiles or n in self.bands]
         for name in (*(n for n in self.fed if n in self.bands), *made):
             _, _, width, channels = self.tensors[name].type.shape
-            shape = (1, 1, self.tile_columns(name), channels)
             if name in self.bands:
                 shape = (1, self.bands[name][0], width, channels)
+            else:
+                shape = (1, self.most[self.pipeline[self.maker[name]]], self.tile_columns(name), channels)
             layout[name] = offset, Type(shape, self.tensors[name].type.dtype)
             offset += layout[name][1].nbytes
         return layout, offset
 
     @rule("STREAM-A1")
     def may_share(self, result: str, operand: str) -> bool:
-        """Whether each row of the result, when it is written, ends at or before what is still unread of the operand."""
+        """Whether rows of the result, when they are written, end at or before what is still unread of the operand."""
         whole = [n for part in self.parts for n in part.operands if n == operand and n not in _maps(part)]
         r, x = self.tensors[result].type, self.tensors[operand].type
         if whole or len(x.shape) != 4 or len(r.shape) != 4:
@@ -306,22 +357,27 @@ class Schedule:
         maker = self.maker[result]
         row_r, row_x = (t.nbytes // t.shape[1] for t in (r, x))
         unread = max(r.nbytes, x.nbytes)
-        for pipeline, row in reversed(self.steps):
-            reads = [read for read in self.reads(pipeline, row) if read.name == operand]
-            if pipeline == self.pipeline[maker]:
-                here = [read.first * row_x for read in reads if not self._reads_before(read, result)]
-                if (row + 1) * row_r > min([unread, *here]):
+        for step in reversed(self.steps):
+            reads = [read for read in self.reads(step) if read.name == operand]
+            if step.pipeline == self.pipeline[maker]:
+                starts = step.first * row_r
+                here = [read.first * row_x for read in reads if not self._reads_before(read, result, starts, row_x)]
+                if step.end * row_r > min([unread, *here]):
                     return False
             unread = min([unread, *(read.first * row_x for read in reads)])
         return True
 
-    def _reads_before(self, read: Read, result: str) -> bool:
-        """Whether, within a step, each pixel of the operand is read before the result's pixel there is written."""
+    def _reads_before(self, read: Read, result: str, starts: int, row: int) -> bool:
+        """Whether, within a step, each pixel of the operand is read before the result's pixel there is written.
+
+        The step writes the result from byte ``starts`` on; a row of the operand has ``row`` bytes.
+        """
         r, x, maker = self.tensors[result].type, self.tensors[read.name].type, self.maker[result]
         pixel_r, pixel_x = (prod(t.shape[3:]) * np.dtype(t.dtype).itemsize for t in (r, x))
         if read.windowed or r.shape[2] != x.shape[2] or pixel_r > pixel_x:
             return False
-        return read.part < maker or (read.part == maker and may_alias(self.parts[maker], result, read.name))
+        in_place = starts == read.first * row and may_alias(self.parts[maker], result, read.name)
+        return read.part < maker or (read.part == maker and in_place)
 
 
 def scratch_bytes(graph: Graph, node: Node) -> int:
@@ -356,21 +412,21 @@ class Streaming:
     def run(self) -> None:
         """Take the steps of the schedule."""
         s = self.schedule
-        for pipeline, row in s.steps:
-            members = s.members(pipeline)
-            for read in s.reads(pipeline, row):
+        for step in s.steps:
+            members = s.members(step.pipeline)
+            for read in s.reads(step):
                 if read.name in self.arrived:
                     self._take(read.name, read.end)
             for i in members:
                 for name in s.parts[i].results:
                     if name in self.base:
-                        self._make_room(name, row)
+                        self._make_room(name, step.first)
             width = s.tensors[s.parts[members[0]].results[0]].type.shape[2]
             passes = any(name in s.tiles for i in members for name in s.parts[i].results)
             tile = min(s.columns, width) if passes else width
             for first in range(0, width, tile):
                 for i in members:
-                    self._compute(i, row, first, min(first + tile, width))
+                    self._compute(i, step, first, min(first + tile, width))
 
     @rule("STREAM-S10")
     def _take(self, name: str, end: int) -> None:
@@ -390,15 +446,16 @@ class Streaming:
             band.view(np.uint8)[:, band.shape[1] - drop :] = POISON
             self.base[name] = first
 
-    def _compute(self, i: int, row: int, first: int, end: int) -> None:
-        """Compute columns first .. end - 1 of a row of the results of part i."""
+    def _compute(self, i: int, step: Step, first: int, end: int) -> None:
+        """Compute columns first .. end - 1 of a step's rows of the results of part i."""
         s, part = self.schedule, self.schedule.parts[i]
-        top, bottom, above, below = span(s.windows[i], 0, row, row + 1)
+        top, bottom, above, below = span(s.windows[i], 0, step.first, step.end)
         left, right, before, after = span(s.windows[i], 1, first, end)
+        count = step.end - step.first
         maps, operands = _maps(part), list[Array | None]()
         for name in part.inputs:
             if name in s.tiles:
-                operands.append(self.buffers[name][:, :, : end - first])
+                operands.append(self.buffers[name][:, :count, : end - first])
             elif name in maps:
                 assert name is not None
                 rows = self._rows(name, top, bottom)
@@ -410,9 +467,9 @@ class Streaming:
             if name is None:
                 destinations.append(None)
             elif name in s.tiles:
-                destinations.append(self.buffers[name][:, :, : end - first])
+                destinations.append(self.buffers[name][:, :count, : end - first])
             else:
-                destinations.append(self._rows(name, row, row + 1)[:, :, first:end])
+                destinations.append(self._rows(name, step.first, step.end)[:, :, first:end])
         attributes = dict(part.attributes)
         if s.windows[i] is not None:
             attributes["pad"] = (above, below, before, after)

@@ -17,12 +17,13 @@ from .bound import bound_of_any_order, floor
 from .demand import Profile, counted, demands, fed_samples, profile
 from .liveness import Life, lives
 from .offsets import TRIES, place
+from .row_groups import with_row_groups
 from .scratch import scratch_bytes, scratch_name
 from .sharing import Placement, check_placement, placed_bytes
 
 CHOICES = (*PASSES, "reorder", "group", "in-place")
-"""What can be left out of a plan, by name: the passes, the new order, groups of channels, and results in the place of
-operands."""
+"""What can be left out of a plan, by name: the passes, the new order, groups of channels and rows, and results in the
+place of operands."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def plan(
 
     ``without`` leaves out some of :data:`CHOICES`, ``also`` makes some of the passes that are options.
     ``seconds`` above 0 gives the constraint solver that long where greedy placement leaves a gap.  ``room`` is how many
-    more bytes than the least groups of channels may take, for speed (STREAM-S13).
+    more bytes than the least groups of channels and rows may take, for speed (STREAM-S13, STREAM-S15).
     """
     passes = chosen_passes(without, also)
     if room < 0:
@@ -207,7 +208,11 @@ def plan(
     validate(graph)
     placed = _placed(graph, in_place, tries, seconds)
     if "group" in passes:
-        placed = _with_groups(*placed, in_place, tries, seconds, room)
+        limit = max(_ends(*placed[:2]).values()) + room
+        budget = placed[2].peak + room
+        placed = _with_groups(*placed, in_place, tries, seconds, limit, budget)
+        tries = tries if room else tries // FEWER
+        placed = _with_row_groups(*placed, in_place, tries, seconds, limit, budget)
     graph, placement, live = placed
     check_plan(graph, placement)
     return Plan(graph, placement, passes, live, bound, floor(whole, fed_samples(graph)))
@@ -215,7 +220,7 @@ def plan(
 
 _Placed = tuple[Graph, Placement, Profile]
 FEWER = 10
-"""By which fewer orders are tried for groups of one size: another size is another try."""
+"""By which fewer orders are tried for groups: another size is another try, and groups of rows need no new places."""
 
 
 def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed:
@@ -225,17 +230,23 @@ def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed
 
 @rule("STREAM-S13")
 def _with_groups(
-    graph: Graph, placement: Placement, live: Profile, in_place: bool, tries: int, seconds: float, room: int
+    graph: Graph,
+    placement: Placement,
+    live: Profile,
+    in_place: bool,
+    tries: int,
+    seconds: float,
+    limit: int,
+    budget: int,
 ) -> _Placed:
-    """The same with groups of channels that find a place in an arena that is no larger, ``room`` aside.
+    """The same with groups of channels that find a place in an arena of ``limit`` bytes, ``budget`` live at a node.
 
     While something lies beyond its end, the nodes with most scratch get smaller groups: of those at which that lives,
     or, if there are none, of all; first one node, then two, and so on.
     """
-    limit = max(_ends(graph, placement).values()) + room
     below: dict[int, int] = {}
     for count in itertools.count(1):
-        grouped = group(graph, live.live, live.peak + room, below)
+        grouped = group(graph, live.live, budget, below)
         if grouped == graph:
             return graph, placement, live
         placed = _placed(validate(grouped), in_place, tries // FEWER, seconds)
@@ -248,6 +259,25 @@ def _with_groups(
         largest = sorted(there or wide, key=lambda i: (-scratch_bytes(grouped, grouped.nodes[i]), i))
         below |= {i: grouped.nodes[i].attributes["group"] for i in largest[:count]}
     raise AssertionError("groups get smaller until there are none")
+
+
+def _with_row_groups(
+    graph: Graph,
+    placement: Placement,
+    live: Profile,
+    in_place: bool,
+    tries: int,
+    seconds: float,
+    limit: int,
+    budget: int,
+) -> _Placed:
+    """The same with groups of rows where the arena has room."""
+
+    def placed(grouped: Graph) -> Placement:
+        return place(grouped, demands(grouped, in_place), tries, seconds)
+
+    graph, placement = with_row_groups(graph, placement, live.live, budget, limit, placed)
+    return validate(graph), placement, profile(graph, demands(graph, in_place))
 
 
 def _ends(graph: Graph, placement: Placement) -> dict[str, int]:

@@ -10,6 +10,8 @@ from .bound import bound_of_any_order
 from .demand import demands, profile
 from .offsets import place
 from .plan import Plan, check_plan
+from .row_groups import with_row_groups, without_row_groups
+from .sharing import Placement
 
 NAME = "unfold"
 """What a plan's list of passes calls it."""
@@ -19,11 +21,12 @@ NAME = "unfold"
 def unfolded(plan: Plan) -> Plan:
     """The plan with as many streamed forward blocks replaced by their nodes as its arena has room for.
 
-    Nodes are tried from the last to the first, and keep their order; the arena of what is returned is no larger.
+    Nodes are tried from the last to the first, and keep their order; the arena of what is returned is no larger.  What
+    is still streamed gets groups of rows anew, if the plan has them: the arena is another one.
     """
-    graph, undone = plan.graph, list[Graph]()
+    graph, undone = without_row_groups(plan.graph), list[Graph]()
     in_place = "in-place" in plan.passes
-    for node in reversed(plan.graph.nodes):
+    for node in reversed(graph.nodes):
         if node.function == "composite.rows" and "fed" not in node.attributes:
             tried = _without(graph, node)
             if profile(tried, demands(tried, in_place)).peak <= plan.arena_bytes:
@@ -35,10 +38,24 @@ def unfolded(plan: Plan) -> Plan:
         placement = place(graph, asked)
         found = replace(plan, graph=graph, placement=placement, profile=profile(graph, asked))
         if found.arena_bytes <= plan.arena_bytes:
-            validate(graph)
-            check_plan(graph, placement)
-            return replace(found, passes=(*plan.passes, NAME), bound_bytes=bound_of_any_order(graph, asked))
+            found = replace(found, passes=(*plan.passes, NAME), bound_bytes=bound_of_any_order(graph, asked))
+            found = _with_row_groups(found, plan.arena_bytes) if "group" in plan.passes else found
+            check_plan(validate(found.graph), found.placement)
+            return found
     return plan
+
+
+@rule("MEM-S11", "STREAM-S15")
+def _with_row_groups(plan: Plan, limit: int) -> Plan:
+    """The plan with blocks that are still streamed in groups of rows, as far as they fit into so many bytes."""
+    in_place = "in-place" in plan.passes
+
+    def placed(grouped: Graph) -> Placement:
+        return place(grouped, demands(grouped, in_place))
+
+    live = plan.profile.live
+    graph, placement = with_row_groups(plan.graph, plan.placement, live, limit, limit, placed)
+    return replace(plan, graph=graph, placement=placement, profile=profile(graph, demands(graph, in_place)))
 
 
 def _without(graph: Graph, block: Node) -> Graph:
