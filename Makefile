@@ -9,7 +9,9 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/done
 # Python compiles what it imports when it first does: --no-compile saves the time for all the rest.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
-PYTEST := $(BIN)/pytest -n $(JOBS)
+# A process begins with tests that lie together, which share what they plan and compile, and takes half of what another
+# has left when it is done.
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 C_FILES := $(sort $(shell find kernels_c -name '*.[ch]'))
 M7_FILES := $(sort $(wildcard kernels_c/src/cortex_m7/*.c))
 M7_TARGET := --target=thumbv7em-none-eabihf -mcpu=cortex-m7

@@ -399,6 +399,7 @@ def fit(
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="MODEL", help="Only this one; can be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Where to write what was found.")]
 BenchOp = Annotated[str | None, typer.Option("--op", help="Only this operator, or function: conv2d, conv2d.forward.")]
+ByFunction = Annotated[bool, typer.Option("--functions", help="Also what each C function took, static ones too.")]
 BudgetInstructions = Annotated[float, typer.Option(metavar="PERCENT", help="By how much instructions may grow.")]
 BudgetCycles = Annotated[float, typer.Option(metavar="PERCENT", help="By how much cycles may.")]
 BudgetBytes = Annotated[int, typer.Option(metavar="BYTES", help="By how much scratch, stack and text may, each.")]
@@ -453,6 +454,7 @@ def bench_kernels(
     picture: Annotated[
         list[Path] | None, typer.Option(help="Where to draw cycles a MAC over bytes a MAC, .svg or .png; repeatable.")
     ] = None,
+    functions: ByFunction = False,
 ) -> None:
     """Instructions and cycles a multiply-accumulate, distance to the limit, scratch, stack and text of each kernel."""
     from .jobs.bench_baseline import Budgets
@@ -460,7 +462,7 @@ def bench_kernels(
     from .report.console import console
 
     budgets = Budgets(budget_instructions, budget_cycles, budget_bytes)
-    wanted = Wanted(op, shapes, kernels, compiler, baseline, budgets, json, html, tuple(picture or ()))
+    wanted = Wanted(op, shapes, kernels, compiler, baseline, budgets, json, html, tuple(picture or ()), functions)
     raise typer.Exit(run(console(), wanted))
 
 
@@ -502,6 +504,7 @@ def bench_step(
     scheme: Annotated[str | None, typer.Option(help="What trains; else the scheme of about 100 KB.")] = None,
     kernels: Annotated[str, typer.Option(help="m7 or portable.")] = "m7",
     room: Room = 0,
+    functions: ByFunction = False,
     json: Json = None,
     picture: Pictures = None,
 ) -> None:
@@ -510,7 +513,7 @@ def bench_step(
     from .report.console import console
 
     files = picture or [Path(f"out/{model}-layers.svg"), Path(f"out/{model}-layers.png")]
-    raise typer.Exit(step(console(), model, scheme, kernels, room, json, files))
+    raise typer.Exit(step(console(), model, scheme, kernels, room, functions, json, files))
 
 
 @bench.command("streaming")

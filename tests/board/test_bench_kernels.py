@@ -60,8 +60,9 @@ def bench(monkeypatch, tmp_path, text, *arguments):
 
 
 def test_instructions_scratch_and_text(monkeypatch, tmp_path, capsys):
-    assert bench(monkeypatch, tmp_path, SHAPES, "--json", "found.json") == 0
-    assert "x 4x4x16 w 8x1x1x16" in capsys.readouterr().out
+    assert bench(monkeypatch, tmp_path, SHAPES, "--functions", "--json", "found.json") == 0
+    text = capsys.readouterr().out
+    assert "x 4x4x16 w 8x1x1x16" in text and "gg_conv2d_forward" in text
     found = json.loads((tmp_path / "found.json").read_text())
     conv, depthwise = found["calls"]
     assert (conv["work"], conv["unit"]) == (4 * 4 * 8 * 16, "MAC")
@@ -70,6 +71,14 @@ def test_instructions_scratch_and_text(monkeypatch, tmp_path, capsys):
     assert conv["text"] > 500
     assert conv["scratch"] > 0
     assert 0 < conv["stack"] < 1000
+    for call in found["calls"]:
+        assert f"gg_{call['function'].replace('.', '_')}" in {each["function"] for each in call["functions"]}
+        assert sum(each["instructions"] for each in call["functions"]) == call["instructions"]
+        assert sum(each["cycles"] for each in call["functions"]) == pytest.approx(call["cycles"], rel=1e-12)
+    for cost in ("calls", "instructions", "cycles", "mispredict"):
+        parts = [each[cost] for call in found["calls"] for each in call["functions"]]
+        assert sum(each[cost] for each in found["functions"]) == pytest.approx(sum(parts), rel=1e-12)
+    assert sum(each["share"] for each in found["functions"]) == pytest.approx(1)
 
     assert bench(monkeypatch, tmp_path, SHAPES, "--json", "old.json", "--kernels", "portable", "--op", "conv2d") == 0
     (portable,) = json.loads((tmp_path / "old.json").read_text())["calls"]

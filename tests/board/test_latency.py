@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from xml.etree import ElementTree
 
 import pytest
+from typer.testing import CliRunner
 
+from goldgrad.board.timing.cost import PARTS
+from goldgrad.cli import app
 from goldgrad.jobs import latency, on_board
 from goldgrad.models import architecture
 from goldgrad.ops import FUNCTIONS
@@ -15,8 +19,8 @@ from goldgrad.report.published_numbers import KINDS, PUBLISHED
 mark = pytest.mark
 
 
-@mark.rules("MEAS-S8")
-def test_a_step_is_what_the_board_measures():
+@mark.rules("MEAS-S8", "TIM-S11")
+def test_a_step_is_what_the_board_measures(tmp_path, monkeypatch):
     found = latency.streaming("mcunet-5fps", "49kb")
     step, whole = found.streamed, found.whole
     session = on_board.session("mcunet-5fps", "49kb")
@@ -37,6 +41,23 @@ def test_a_step_is_what_the_board_measures():
     assert whole.arena_bytes > 1.5 * step.arena_bytes
     assert whole.cycles < step.cycles
     assert found.percent == pytest.approx(100 * (step.cycles - whole.cycles) / whole.cycles)
+
+    # By function, of the command as well.
+    functions = step.profile
+    assert sum(spent.instructions for spent in functions.values()) == step.instructions
+    assert sum(spent.cycles for spent in functions.values()) == pytest.approx(step.cycles, abs=len(PARTS))
+    assert functions["gg_program_step"].calls == 1
+    assert functions["gg_conv2d_forward"].calls > 30
+    monkeypatch.setattr(latency, "take", lambda *_, **__: step)
+    files = ("--json", tmp_path / "step.json", "--picture", tmp_path / "step.svg")
+    result = CliRunner().invoke(app, ["bench", "step", "mcunet-5fps", "--functions", *map(str, files)])
+    assert result.exit_code == 0, result.output
+    (line,) = [line.split() for line in result.output.splitlines() if line.split()[:1] == ["gg_program_step"]]
+    spent = functions["gg_program_step"]
+    assert line[1:4] == [f"{number:,.0f}" for number in (spent.calls, spent.instructions, spent.cycles)]
+    listed = json.loads((tmp_path / "step.json").read_text())["functions"]
+    assert [each["function"] for each in listed] == [*functions]
+    assert "functions" not in step.as_json()
 
     words = {*ElementTree.fromstring(by_layer(step, ".svg")).itertext()}
     assert {"conv30 1x1", "conv31 dw 7x7", "loss"} <= words

@@ -663,6 +663,50 @@ def test_instructions_without_a_row_are_counted():
     assert estimate.as_json(estimate.total())["unknown_instructions"] == 8
 
 
+CALLS = """
+#define LOCAL static __attribute__((noinline)) int
+LOCAL same(int a) { int b = 0; while (a--) b += a ^ b; return b; }
+int %(name)s(int a) { int b = 0; for (int i = 0; i < a; i++) b ^= same(i); return b; }
+"""
+
+
+@mark.rules("TIM-S11")
+def test_cycles_by_function(tmp_path):
+    """Static functions of one name in two sources, called 5 and 7 times; a part for every function, and no more."""
+    toolchain = find_toolchain()
+    sources = [tmp_path / "one.c", tmp_path / "two.c", tmp_path / "main.c"]
+    for source in sources[:2]:
+        source.write_text(CALLS % {"name": source.stem})
+    sources[2].write_text("int one(int), two(int), both(int); int both(int a) { return one(a) + two(a + 2); }\n")
+    flags = ("-w", "-nostdlib", "-static", "-Wl,-e,both")
+    run = toolchain.run(*flags, *sources, *(["-lgcc"] if toolchain.name == "gcc" else []), "-o", tmp_path / "all.elf")
+    assert run.returncode == 0, run.stderr
+    elf = Elf.read(tmp_path / "all.elf")
+    call = trace_function(elf, "both", [Argument("int32", value=5)])
+    estimate = Model(TABLE, call.code, functions=elf.functions).estimate(call.trace)
+    found = estimate.functions()
+    assert {name: spent.calls for name, spent in found.items()} == {
+        "both": 1, "one": 1, "two": 1, "same (one.c)": 5, "same (two.c)": 7
+    }  # fmt: skip
+    assert next(iter(found)) == "same (two.c)", "the most cycles first"
+    total, counted = estimate.total(), sum(spent.instructions for spent in found.values())
+    assert counted == estimate.instructions.total() == call.cost.instructions
+    assert sum(spent.cycles for spent in found.values()) == total.total
+    assert sum(spent.mispredict for spent in found.values()) == total.mispredict > 0
+    assert Model(TABLE, call.code).estimate(call.trace).functions() == {}
+
+
+@mark.rules("TIM-S11")
+def test_waits_for_memory_are_of_the_function_that_loads():
+    elf = functions()
+    call = trace_function(elf, "sum", operands(), memory=True)
+    estimate = Model(TABLE, call.code, "sram", elf.functions).estimate(call.trace)
+    found = estimate.functions()
+    assert estimate.total().sram > 0
+    assert sum(spent.cycles for spent in found.values()) == estimate.total().total
+    assert found["sum"].cycles > found["sum"].instructions / 2
+
+
 # --- a training step -----------------------------------------------------------------------------------------------
 
 

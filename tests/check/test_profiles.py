@@ -321,7 +321,7 @@ def test_a_kernel_of_another_semantics_is_told_which(rounding, name):
     assert f"{name}[/yellow]: that is what the functions with other bits compute, not goldgrad" in text
     assert "first difference from goldgrad: fully_connected.forward, not the reference's bits; " in text
     own = Subject(subject.provider, flags=subject.flags, semantics=name)
-    again = check(own, ["fully_connected.forward"], jobs=1, examples=120)
+    again = check(own, ["fully_connected.forward"], jobs=1, examples=60)
     assert again.conforms, [str(finding.headline) for finding in again.findings]
     assert "adjoint" not in {result.property for result in again.results}
 

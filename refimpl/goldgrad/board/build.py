@@ -180,7 +180,8 @@ def kernel_sources(kernels: str) -> list[Job]:
 
 
 def _objects(toolchain: Toolchain, jobs: Sequence[Job], target: Path) -> list[Path]:
-    """The objects of ``target``."""
+    """The objects of ``target``, whose folder is made too."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     return compiled(toolchain, [(source, (*STRICT, *BOARD, *flags)) for source, flags in jobs], target.parent)
 
 
@@ -231,7 +232,6 @@ def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path,
     # Without pages lld does not load the file's own headers, for which it would find room below the code in ITCM.
     arguments = ["-nostdlib", "-static", "-Wl,--nmagic", *flags, f"-Wl,-T,{script}"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
-    target.parent.mkdir(parents=True, exist_ok=True)
     run = toolchain.run(*arguments, *objects, *libraries, "-o", target)
     overflows: dict[str, int] = {}
     for found in OVERFLOW.finditer(run.stderr):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..rules import rule
@@ -68,6 +69,8 @@ class Elf:
     sections: tuple[Section, ...]
     compiler: str = ""
     """What the compilers and the linker left of themselves, or ""."""
+    functions: tuple[Symbol, ...] = ()
+    """All of them; of several static ones of one name each has its source's in its own."""
 
     @classmethod
     @rule("BOARD-C1")
@@ -92,8 +95,10 @@ class Elf:
         table = file.get_section_by_name(".symtab")
         if not isinstance(table, SymbolTableSection):
             raise WrongImage(f"{path} has no symbols; link it without stripping")
-        symbols = {}
+        symbols, functions, source = {}, list[tuple[str, Symbol]](), ""
         for s in table.iter_symbols():
+            if s["st_info"]["type"] == "STT_FILE":
+                source = Path(s.name).name
             if (
                 s.name
                 and s["st_shndx"] != "SHN_UNDEF"
@@ -101,6 +106,7 @@ class Elf:
             ):
                 is_function = s["st_info"]["type"] == "STT_FUNC"
                 symbols[s.name] = Symbol(s.name, s["st_value"] & ~int(is_function), s["st_size"], is_function)
+                functions += [(source, symbols[s.name])] if is_function else []
         sections = tuple(
             Section(s.name, s["sh_addr"], s["sh_size"], s["sh_type"] != "SHT_NOBITS", bool(s["sh_flags"] & WRITE))
             for s in file.iter_sections()
@@ -108,7 +114,8 @@ class Elf:
         )
         comment = file.get_section_by_name(".comment")
         said = comment.data().decode("utf-8", "replace").split("\0") if comment else []
-        return cls(path, file["e_entry"], segments, symbols, sections, "; ".join(sorted({s for s in said if s})))
+        compiler = "; ".join(sorted({s for s in said if s}))
+        return cls(path, file["e_entry"], segments, symbols, sections, compiler, _told_apart(functions))
 
     def symbol(self, name: str) -> Symbol:
         """Look a symbol up by name."""
@@ -160,6 +167,15 @@ class Elf:
         if at < 0 or address >= functions[at][0] + max(functions[at][1], 2):
             return ""
         return f"{functions[at][2]}+{address - functions[at][0]:#x}"
+
+
+def _told_apart(functions: Sequence[tuple[str, Symbol]]) -> tuple[Symbol, ...]:
+    """Functions with a name for each: static ones of several sources may have the same."""
+    count = Counter(symbol.name for _, symbol in functions)
+    return tuple(
+        symbol if count[symbol.name] == 1 else replace(symbol, name=f"{symbol.name} ({source})")
+        for source, symbol in functions
+    )
 
 
 def code_sections(file: Path) -> list[tuple[str, int, int]]:

@@ -11,7 +11,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .build import build_kernels
 from .elf import Elf
 from .machine import BUDGET, BUFFERS, Placement, UnicornMachine
 from .timing.cost import Model
+from .timing.functions import Profile
 from .timing.table import load
 from .toolchain import Toolchain, find_toolchain
 
@@ -64,8 +65,8 @@ class Cost:
     band: float
     """By how many percent the cycles may be off."""
     stack: int
-    functions: tuple[str, ...]
-    """Those that were entered."""
+    spent: Profile
+    """By function, static ones too."""
 
 
 class KernelMachine(UnicornMachine):
@@ -73,16 +74,19 @@ class KernelMachine(UnicornMachine):
 
     def __init__(self, elf: Elf, watched: bool = False) -> None:
         super().__init__(elf, watched)
-        self._model = Model(load(), self.code)
-        self._entries = {symbol.address: symbol.name for symbol in elf.symbols.values() if symbol.is_function}
+        self._model = Model(load(), self.code, functions=elf.functions)
+        self._sizes = {symbol.name: symbol.size for symbol in elf.functions}
 
     def measure(self, name: str, arguments: Sequence[Word], budget: int = BUDGET) -> Cost:
         """Call a function, and count."""
         counted = self.count(name, arguments, budget)
-        starts = {block.start for block in counted.trace.blocks()}
-        entered = tuple(sorted(self._entries[start] for start in starts if start in self._entries))
         estimate = self._model.estimate(counted.trace)
-        return Cost(counted.instructions, estimate.total().total, estimate.band, counted.stack, entered)
+        return Cost(counted.instructions, estimate.total().total, estimate.band, counted.stack, estimate.functions())
+
+    def text(self, costs: Iterable[Cost]) -> int:
+        """Bytes of all functions that calls entered."""
+        entered = {name for cost in costs for name, spent in cost.spent.items() if spent.calls}
+        return sum(self._sizes[name] for name in entered)
 
 
 class BoardKernels:

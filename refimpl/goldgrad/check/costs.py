@@ -66,7 +66,6 @@ def _cost(function: str, machine: KernelMachine, calls: Calls) -> Cost | None:
         except (NotProvided, Fault):
             continue
         taken, call = counting.taken, _call(case)
-        entered = {name for each in taken for name in each.functions}
         return Cost(
             function,
             _operands(case),
@@ -76,7 +75,7 @@ def _cost(function: str, machine: KernelMachine, calls: Calls) -> Cost | None:
             max(each.band for each in taken),
             *call.work,
             max(each.stack for each in taken),
-            sum(machine.elf.symbols[name].size for name in entered),
+            machine.text(taken),
         )
     return None
 

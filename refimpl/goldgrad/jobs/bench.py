@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import schemes
 from ..board.kernels import KernelMachine, Staged
+from ..board.timing.functions import Profile
 from ..errors import GoldgradError, show
 from ..kernels import KERNELS
 from ..models import architecture
@@ -115,6 +116,8 @@ class Measured:
     scratch: int
     stack: int
     text: int
+    spent: Profile
+    """By C function, static ones too (TIM-S11)."""
 
     @property
     def per(self) -> str:
@@ -153,7 +156,7 @@ class Measured:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        sizes = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "call"}
+        sizes = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("call", "spent")}
         bounds = {"limit_cycles": self.limit.cycles, "limit_by": self.limit.by}
         each = {"instructions_each": self.each, "cycles_each": self.cycles_each, "bytes_each": self.bytes_each}
         return {**sizes, "of": list(self.call.of), **each, **bounds}
@@ -222,8 +225,6 @@ class Bench:
 
     def __init__(self, kernels: str, machine: KernelMachine) -> None:
         self.kernels, self.machine = kernels, machine
-        symbols = machine.elf.symbols.values()
-        self._sizes = {symbol.name: symbol.size for symbol in symbols if symbol.is_function}
         self._unwatched = KernelMachine(machine.elf)
 
     def measure(self, calls: Iterable[Call]) -> Iterator[Measured]:
@@ -236,10 +237,9 @@ class Bench:
             for address, block in (*staged.blocks, *staged.constants):
                 self.machine.write(address, block.tobytes())
             cost = self.machine.measure(staged.call.symbol, next(staged.samples()))
-            text = sum(self._sizes.get(name, 0) for name in cost.functions)
             work, unit = call.work
-            sizes = (cost.instructions, cost.cycles, work, unit, scratch, cost.stack, text)
-            yield Measured(call.function, call.shape, call, *sizes)
+            sizes = (cost.instructions, cost.cycles, work, unit, scratch, cost.stack, self.machine.text([cost]))
+            yield Measured(call.function, call.shape, call, *sizes, cost.spent)
 
     def _staged(self, call: Call, outputs: Sequence[Array | None]) -> tuple[Staged, int]:
         """A call with its memory, and the bytes of scratch that the kernels want.

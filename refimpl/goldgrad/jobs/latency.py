@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import starmap
 from typing import Any
 
@@ -12,6 +12,7 @@ from .. import schemes
 from ..board.errors import DoesNotFit
 from ..board.program import BETWEEN
 from ..board.timing.cost import CLOCK_HZ
+from ..board.timing.functions import Spent
 from ..graph import Graph
 from ..memory.plan import plan
 from ..memory.unfold import unfolded
@@ -54,6 +55,8 @@ class Step:
     """What each convolution or addition is."""
     forward: Mapping[str, int]
     """Instructions of the forward pass by kind of layer."""
+    functions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each C function took (TIM-S11): :class:`~goldgrad.board.timing.functions.Spent` as plain values."""
 
     @property
     def milliseconds(self) -> float:
@@ -66,8 +69,14 @@ class Step:
         return {stage: sum(layer.get(stage, 0) for layer in self.layers.values()) for stage in STAGES}
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "stages": self.stages, "milliseconds": round(self.milliseconds, 2)}
+        """Plain values, functions left out."""
+        plain = {name: value for name, value in asdict(self).items() if name != "functions"}
+        return {**plain, "stages": self.stages, "milliseconds": round(self.milliseconds, 2)}
+
+    @property
+    def profile(self) -> dict[str, Spent]:
+        """What each C function took, the most cycles first."""
+        return {name: Spent(**spent) for name, spent in self.functions.items()}  # type: ignore[arg-type]
 
 
 def scheme_of_100_kb(model: str) -> str:
@@ -152,6 +161,7 @@ def take(model: str, scheme: str, kernels: str, without: Collection[str] = (), r
         layers={name: dict(layers[name]) for name in dict.fromkeys((*order, *layers))},
         kinds=kinds,
         forward=dict(forward),
+        functions={name: spent.as_json() for name, spent in estimate.functions(BETWEEN).items()},
     )
 
 

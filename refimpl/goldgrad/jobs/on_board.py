@@ -219,7 +219,7 @@ def estimated(elf: Elf, trace: Trace, memory: str) -> Estimate:
     from ..board.timing.cost import Model
     from ..board.timing.table import load
 
-    return Model(load(), elf.load, memory).estimate(trace)
+    return Model(load(), elf.load, memory, elf.functions).estimate(trace)
 
 
 def _difference(name: str, value: Array, held: bytes, step: int) -> str | None:

@@ -136,8 +136,10 @@ class Packing:
             # free[n] is the least offset that is above the first n; it is free of all if the next low is not below it.
             low, high = (there - mine)[placed], (there + theirs)[placed]
             ascending = low.argsort()
-            free = np.maximum.accumulate(np.concatenate([[0], high[ascending]]))
-            free = -(-free // self.items[i].align) * self.items[i].align
+            free, align = np.zeros(low.size + 1, np.int64), self.items[i].align
+            np.maximum.accumulate(high[ascending], out=free[1:])
+            if align > 1:
+                free = -(-free // align) * align
             gaps = (low[ascending] >= free[:-1]).nonzero()[0]
             offsets[i] = free[gaps[0]] if len(gaps) else free[-1]
         return [int(offset) for offset in offsets]

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from ..board.build import build_kernels
 from ..board.kernels import KernelMachine
+from ..board.timing.functions import together
 from ..board.timing.table import load
 from ..board.toolchain import Toolchain, find_toolchain
 from ..errors import GoldgradError
@@ -28,6 +29,7 @@ from ..jobs.latency import Step
 from ..jobs.on_board import KERNELS
 from ..kernels import check_set
 from .files import as_json, check_outputs, write_files
+from .functions import by_function, listed
 from .peer_counts import counts, peers
 from .plan_picture import check_formats
 
@@ -53,6 +55,8 @@ class Wanted:
     document: Path | None = None
     page: Path | None = None
     pictures: tuple[Path, ...] = ()
+    functions: bool = False
+    """Whether to show what each C function took."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ def run(console: Console, wanted: Wanted) -> int:
     console.print(_table(sweep))
     if len(by_kind(sweep.found)) > 1:
         console.print(_kinds(sweep.found))
+    if wanted.functions:
+        console.print(by_function(together(m.spent for m in sweep.found)))
     for line in notes(sweep):
         console.print(line, markup=False)
     if sweep.comparison:
@@ -313,7 +319,7 @@ def _contents(sweep: Sweep, wanted: Wanted) -> Mapping[Path, bytes]:
     """What is written where."""
     contents: dict[Path, bytes] = {}
     if wanted.document:
-        contents[wanted.document] = as_json(content(sweep))
+        contents[wanted.document] = as_json(content(sweep, wanted.functions))
     if wanted.pictures:
         from .bench_pictures import roofline
 
@@ -331,14 +337,18 @@ def steps_of_networks(kernels: str) -> list[Step]:
     return [latency.take(model, scheme, kernels) for model, scheme in SCHEMES.items()]
 
 
-def content(sweep: Sweep) -> dict[str, Any]:
+def content(sweep: Sweep, functions: bool = False) -> dict[str, Any]:
     """The content of ``--json``."""
+    calls = [{**m.as_json(), "peers": _theirs(m)} for m in sweep.found]
+    if functions:
+        calls = [{**call, "functions": listed(m.spent)} for call, m in zip(calls, sweep.found, strict=True)]
     return {
         "kernels": sweep.kernels,
         "compiler": sweep.toolchain.version,
         "timing_model": load().name,
         "peers": dict(peers()),
-        "calls": [{**m.as_json(), "peers": _theirs(m)} for m in sweep.found],
+        "calls": calls,
+        **({"functions": listed(together(m.spent for m in sweep.found))} if functions else {}),
         **({"comparison": comparison_content(sweep.comparison)} if sweep.comparison else {}),
     }
 

@@ -18,6 +18,7 @@ from ..kernels import check_set
 from .bench_pictures import by_layer
 from .console import tell_files
 from .files import as_json, check_outputs, write_files, write_json
+from .functions import by_function, listed
 from .plan_picture import check_formats
 
 PEERS_STEP = ("mcunet-5fps", "49kb")
@@ -32,19 +33,23 @@ def step(
     scheme: str | None,
     kernels: str,
     room: int,
+    functions: bool,
     document: Path | None,
     pictures: Sequence[Path],
 ) -> int:
-    """Take a step and show its layers; 1 if its bits are not the interpreter's."""
+    """Take a step and show its layers, and its C functions if asked; 1 if its bits are not the interpreter's."""
     check_set(kernels)
     check_formats(pictures)
     check_outputs(document, *pictures)
     taken = latency.take(model, scheme or latency.scheme_of_100_kb(model), kernels, room=room)
     contents = {picture: by_layer(taken, picture.suffix) for picture in pictures}
     if document:
-        contents[document] = as_json(taken.as_json())
+        more = {"functions": listed(taken.profile)} if functions else {}
+        contents[document] = as_json({**taken.as_json(), **more})
     write_files(contents)
     console.print(_layers(taken))
+    if functions:
+        console.print(by_function(taken.profile))
     console.print(_exact([taken]))
     tell_files(console, pictures, document)
     return int(not taken.bit_exact)

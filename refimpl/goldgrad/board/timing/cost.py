@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ...rules import rule
+from ..elf import Symbol
 from .decode import Instruction, decode
 from .edges import Block, Trace
+from .functions import NOWHERE, Functions, Spent, together
 from .schedule import YOUNGER, Issue, Pipeline
 from .table import UNKNOWN, Table
 
@@ -64,6 +66,8 @@ class Estimate:
     """Instructions executed in code that is not as in the ELF."""
     float_cycles: float = 0.0
     """Issue cycles of blocks with float arithmetic."""
+    spent: dict[tuple[int, str], Spent] = field(default_factory=lambda: defaultdict(Spent))
+    """By region and function, if the model knows the functions."""
 
     @property
     @rule("TIM-S8")
@@ -86,6 +90,11 @@ class Estimate:
                 found.add(cycles)
         return found
 
+    @rule("TIM-S11")
+    def functions(self, first: int = -2) -> dict[str, Spent]:
+        """What each function took in all regions from number ``first`` on; the most cycles first."""
+        return together({name: spent} for (region, name), spent in self.spent.items() if region >= first)
+
 
 @dataclass(frozen=True)
 class _Scheduled:
@@ -97,10 +106,14 @@ class _Scheduled:
 
 
 class Model:
-    """The timing model over some code; keeps what it has decoded and scheduled."""
+    """The timing model over some code; keeps what it has decoded and scheduled.
 
-    def __init__(self, table: Table, code: Code, memory: str = "dtcm") -> None:
+    With ``functions``, an ELF's, an estimate has what each of them took as well.
+    """
+
+    def __init__(self, table: Table, code: Code, memory: str = "dtcm", functions: Iterable[Symbol] = ()) -> None:
         self.table, self._code, self._memory = table, code, memory
+        self._functions = Functions(functions) if functions else None
         self._instructions: dict[Block, list[Instruction]] = {}
         self._edges: dict[tuple[Block | None, Block], _Scheduled] = {}
 
@@ -146,16 +159,21 @@ class Model:
         is_early = last.branch == "conditional" and issued.cycle - flags_at >= branch.early_flags
         return branch.mispredict_early_flags if is_early else branch.mispredict
 
-    @rule("TIM-S1", "TIM-S9")
+    @rule("TIM-S1", "TIM-S9", "TIM-S11")
     def estimate(self, trace: Trace) -> Estimate:
-        """Cycles of a trace, by region."""
+        """Cycles of a trace, by region; and by function, if they are known."""
         found = Estimate(self.table, self._memory)
         for edge, count in trace.count.items():
             scheduled = self.scheduled(edge.before, edge.block)
             cycles = found.regions[edge.region]
+            missed = trace.missed.get(edge, 0) * scheduled.penalty
             cycles.issue += count * scheduled.cycles
-            cycles.mispredict += trace.missed.get(edge, 0) * scheduled.penalty
+            cycles.mispredict += missed
             instructions = self.instructions(edge.block)
+            if self._functions:
+                calls, cycles_here = count * self._functions.enters(edge), count * scheduled.cycles + missed
+                spent = Spent(calls, count * len(instructions), cycles_here, missed)
+                found.spent[edge.region, self._functions.around(edge.block.start)].add(spent)
             found.instructions[edge.region] += count * len(instructions)
             if any("fp" in instruction.row.uses for instruction in instructions):
                 found.float_cycles += count * scheduled.cycles
@@ -168,8 +186,11 @@ class Model:
 
     def _add_memory(self, found: Estimate, trace: Trace) -> None:
         """Add what loads and fetches waited for memory."""
-        for (region, _), waited in self.waits(trace).items():
+        for (region, address), waited in self.waits(trace).items():
             found.regions[region].add(waited)
+            if self._functions:
+                name = self._functions.around(address) if address else NOWHERE
+                found.spent[region, name].add(Spent(cycles=waited.total))
 
     @rule("TIM-S6", "TIM-S7")
     def waits(self, trace: Trace) -> dict[tuple[int, int], Cycles]:
