@@ -26,7 +26,7 @@ BUILD := setuptools cffi ziglang
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test oracle deep emulators lint format mutants sanitize bench baseline venv constraints clean
+.PHONY: help demo test oracle deep emulators lint format mutants sanitize bench baseline itcm venv constraints clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -77,6 +77,9 @@ bench: $(DONE)/test ## time the kernels, planning by size of the graph, an inter
 baseline: $(DONE)/test ## measure anew what programs and kernels cost (baselines/), to be compared with
 	$(BIN)/goldgrad board baseline baselines/stm32f746.json
 	$(BIN)/goldgrad bench baseline baselines/kernels.json
+
+itcm: $(DONE)/test ## measure what fetching each kernel's code costs, which decides what runs from ITCM (ten minutes)
+	$(BIN)/goldgrad board itcm refimpl/goldgrad/board/itcm.toml
 
 venv: $(DONE)/test $(DONE)/lint ## set up .venv for development
 

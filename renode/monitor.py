@@ -40,6 +40,8 @@ RIGHTS = (
     (0xE000E000, 0xE000F000, READ | WRITE),  # system control space
 )
 """What may be touched, as in firmware/mpu.c: Renode's MPU lets privileged code have everything between its regions."""
+CODE_IN_ITCM = 0x00000800, 0x00004000
+"""Besides: written until the firmware turns its MPU on, then read and executed."""
 
 
 class Machine(object):
@@ -60,12 +62,13 @@ class Machine(object):
         self.cpu.AddHook(address, lambda cpu, pc: self.hold(stop))
 
     def allow(self, start, end, rights):
-        """What may be touched: the rest may not."""
+        """What may be touched, by the window that this gives: the rest may not."""
         window = self.cpu.AcquireExternalMmuWindow(privilege(READ | WRITE | EXECUTE))
         self.cpu.SetMmuWindowStart(window, start)
         self.cpu.SetMmuWindowEnd(window, end)
         self.cpu.SetMmuWindowAddend(window, 0)
         self.cpu.SetMmuWindowPrivileges(window, privilege(rights))
+        return window
 
     def on_fault(self, address, access, window, is_first):
         """Stop where an access is not allowed.
@@ -170,7 +173,13 @@ class Watch(Machine):
         self.stop_at(self.bus.GetSymbolAddress("gg_board_halt"), "HALT")
         for start, end, rights in RIGHTS:
             self.allow(start, end, rights)
+        self.code = self.allow(CODE_IN_ITCM[0], CODE_IN_ITCM[1], READ | WRITE | EXECUTE)
+        self.cpu.AddHook(self.bus.GetSymbolAddress("gg_mpu_on"), lambda cpu, pc: self.on_mpu())
         machine["sysbus.usart3"].CharReceived += lambda byte: self.text.append(byte)
+
+    def on_mpu(self):
+        """Code has been copied: nobody writes it any more."""
+        self.cpu.SetMmuWindowPrivileges(self.code, privilege(READ | EXECUTE))
 
     def on_store(self, cpu, address, width, value):
         """See a store to the mailbox's region, and wait for the CPU to give the block up in which it is."""

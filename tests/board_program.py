@@ -27,6 +27,7 @@ SIDE, IN_C, MID_C, CLASSES = 8, 3, 5, 4
 FEATURES = SIDE // 2 * (SIDE // 2) * MID_C
 RATE = np.float32([0.01])
 FAULTS = {"flash": 1, "map": 2, "null": 3, "stack": 4, "loop": 5, "trap": 6, "data": 7}
+FAULTS |= {"itcm": 8, "call-null": 9, "write-null": 10, "member-of-null": 11}
 """What the last region does, by the word in the buffer "fault"."""
 
 PIXELS, CHANNELS = 6, 4

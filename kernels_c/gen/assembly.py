@@ -14,16 +14,26 @@ from pathlib import Path
 TARGET = Path(__file__).resolve().parents[1] / "src" / "cortex_m7"
 
 
-def function(name: str, parameters: str, lines: Iterable[str], comment: str) -> Iterator[str]:
+def function(name: str, parameters: str, lines: Iterable[str], comment: str, returns: str = "void ") -> Iterator[str]:
     """A naked function: its comment, then a string a line.  Labels end in a colon and are numbers (1b, 2f)."""
     yield f"/* {comment} */"
-    yield f"__attribute__((naked, noinline)) void {name}({parameters}) {{"
+    yield f"__attribute__((naked, noinline)) {returns}{name}({parameters}) {{"
     yield '    __asm__ volatile(".syntax unified\\n"'
     for line in lines:
         indent = "" if line.endswith(":") else "    "
         yield f'                     "{indent}{line}\\n"'
     yield "    );"
     yield "}"
+
+
+def over(body: Iterable[str]) -> Iterator[str]:
+    """A function of one pointer, which it keeps in r11."""
+    yield "push {r4-r11, lr}"
+    yield "vpush {d8-d15}"
+    yield "mov r11, r0"
+    yield from body
+    yield "vpop {d8-d15}"
+    yield "pop {r4-r11, pc}"
 
 
 def file(generator: str, comment: str, includes: Iterable[str], functions: Iterable[Iterable[str]]) -> str:

@@ -127,11 +127,10 @@ def block_of_three(stride: int, wide: bool) -> Iterator[str]:
         if i < 2:
             yield "add r12, r12, lr"
     yield f"ldr lr, [sp, #{NEXT_HERE}]"
-    yield "add lr, lr, #4"
+    yield "ldr r8, [lr], #4"
     yield f"str lr, [sp, #{NEXT_HERE}]"
-    yield "ldr lr, [lr, #-4]"
-    yield "add r12, r12, lr"
-    yield f"cmp lr, #{END}"
+    yield "add r12, r12, r8"
+    yield f"cmp r8, #{END}"
     yield from rounded()
     yield "vmov.f32 s8, s10"
     yield "bne 1b"
@@ -246,52 +245,78 @@ def depthwise(taps: int, stride: int, wide: bool) -> Iterator[str]:
 
 
 # Offsets in gg_m7_planes_t.
-PAD, LEADS, SINGLE, DOUBLES, TRAILS, GAP, ROWS, BEHIND, GROUPS = range(16, 52, 4)
+PAD, WHOLE, LEADS, SINGLE, DOUBLES, TRAILS, LAST, LAST_TO, GAP, X_GAP, ROWS, BEHIND, GROUPS = range(16, 68, 4)
+P_HERE = 8
+"""On the stack."""
+ONE, TWO = ("r6", "r7", "r8", "r9"), ("r10", "r11", "r12", "lr")
 
 
-def pair(r: tuple[str, str, str, str], at: int = 0, first: bool = True, second: bool = True) -> Iterator[str]:
+def pair(r: tuple[str, str, str, str], first: str, second: str, to: str = "r3", at: int = 0) -> Iterator[str]:
     """Two neighbours' words, of which one may be padding: the four channels' bytes, then the channels'."""
     a, b, c, d = r
-    yield f"ldr {a}, [r1]" if first else f"ldr {a}, [r0, #{PAD}]"
-    if first:
-        yield "add r1, r1, r2"
-    yield f"ldr {b}, [r1]" if second else f"ldr {b}, [r0, #{PAD}]"
-    if second:
-        yield "add r1, r1, r2"
+    yield f"ldr {a}, {first}"
+    yield f"ldr {b}, {second}"
     yield f"pkhbt {c}, {a}, {b}, lsl #16"
     yield f"pkhtb {d}, {b}, {a}, asr #16"
     yield f"sxtab16 {a}, r5, {c}"
     yield f"sxtab16 {c}, r5, {c}, ror #8"
     yield f"sxtab16 {b}, r5, {d}"
     yield f"sxtab16 {d}, r5, {d}, ror #8"
-    yield from (f"str {word}, [r3, #{at + 4 * i}]" for i, word in enumerate((a, c, b, d)))
+    yield from (f"str {word}, [{to}, #{at + 4 * i}]" for i, word in enumerate((a, c, b, d)))
+
+
+def whole_row() -> Iterator[str]:
+    """The first pixel behind padding, two more, and the last before padding."""
+    yield from pair(ONE, f"[r0, #{PAD}]", "[r1]")
+    yield f"ldr r4, [r0, #{LAST}]"
+    yield "ldr r10, [r1, r4]"
+    yield f"ldr r4, [r0, #{LAST_TO}]"
+    yield "add r4, r3, r4"
+    yield from [*pair(TWO, "", f"[r0, #{PAD}]", "r4")][1:]
+    yield from pair(ONE, "[r1, r2]", "[r1, r2, lsl #1]", at=16)
+    yield "add r1, r1, r2"
+    yield "add r1, r1, r2, lsl #1"
+    yield "add r3, r3, #32"
+    yield f"ldr r4, [r0, #{DOUBLES}]"
 
 
 def plane_row() -> Iterator[str]:
     """A row of words: one with padding first, two pixels, twice two pixels, one with padding last."""
-    one, two = ("r6", "r7", "r8", "r9"), ("r10", "r11", "r12", "lr")
-    yield f"ldr r6, [r0, #{LEADS}]"
-    yield "cbz r6, 2f"
-    yield from pair(one, first=False)
+    yield f"ldr r6, [r0, #{WHOLE}]"
+    yield f"ldr r7, [r0, #{LEADS}]"
+    yield "cmp r6, #0"
+    yield "beq 8f"
+    yield from whole_row()
+    yield "b 3f"
+    yield "8:"
+    yield "cbz r7, 2f"
+    yield from pair(ONE, f"[r0, #{PAD}]", "[r1]")
+    yield "add r1, r1, r2"
     yield "add r3, r3, #16"
     yield "2:"
     yield f"ldr r6, [r0, #{SINGLE}]"
     yield f"ldr r4, [r0, #{DOUBLES}]"
     yield "cbz r6, 3f"
-    yield from pair(one)
+    yield from pair(ONE, "[r1]", "[r1, r2]")
+    yield "add r1, r1, r2, lsl #1"
     yield "add r3, r3, #16"
     yield "3:"
+    yield "lsl r0, r2, #1"
     yield "cbz r4, 5f"
     yield "4:"
-    yield from pair(one)
-    yield from pair(two, 16)
+    yield from pair(ONE, "[r1]", "[r1, r2]")
+    yield "add r1, r1, r0"
+    yield from pair(TWO, "[r1]", "[r1, r2]", at=16)
+    yield "add r1, r1, r0"
     yield "add r3, r3, #32"
     yield "subs r4, r4, #1"
     yield "bne 4b"
     yield "5:"
+    yield f"ldr r0, [sp, #{P_HERE}]"
     yield f"ldr r6, [r0, #{TRAILS}]"
     yield "cbz r6, 6f"
-    yield from pair(one, second=False)
+    yield from pair(ONE, "[r1]", f"[r0, #{PAD}]")
+    yield "add r1, r1, r2"
     yield "add r3, r3, #16"
     yield "6:"
 
@@ -302,6 +327,7 @@ def planes() -> Iterator[str]:
     yield "ldm r0, {r1, r2, r3, r5}"
     yield "sub sp, sp, #12"
     yield "str r1, [sp, #4]"
+    yield f"str r0, [sp, #{P_HERE}]"
     yield "7:"
     yield f"ldr r6, [r0, #{ROWS}]"
     yield "str r6, [sp]"
@@ -309,9 +335,11 @@ def planes() -> Iterator[str]:
     yield from plane_row()
     yield "ldr r7, [sp]"
     yield f"ldr r6, [r0, #{GAP}]"
+    yield f"ldr r8, [r0, #{X_GAP}]"
     yield "subs r7, r7, #1"
     yield "str r7, [sp]"
     yield "add r3, r3, r6"
+    yield "add r1, r1, r8"
     yield "bne 1b"
     yield f"ldr r8, [r0, #{BEHIND}]"
     yield "ldr r1, [sp, #4]"
@@ -382,11 +410,10 @@ def weight_words(channel: int, at: int) -> Iterator[str]:
 def loaded(words_: tuple[str, str, str, str], odd: str) -> Iterator[str]:
     """Two pixels' codes of four channels: r1 the first channel's, r2 and r3 bytes to the second's and the last's."""
     a, b, c, d = words_
-    yield f"ldr {a}, [r1]"
     yield f"ldr {b}, [r1, r2]"
     yield f"ldr {c}, [r1, r2, lsl #1]"
     yield f"ldr {d}, [r1, r3]"
-    yield "add r1, r1, #4"
+    yield f"ldr {a}, [r1], #4"
     if odd:
         yield from (f"sadd16 {word}, {word}, {odd}" for word in words_)
 
@@ -403,9 +430,8 @@ def merged(words_: tuple[str, str, str, str], odd: str) -> Iterator[str]:
     yield f"eor {b}, {b}, #0x80808080"
     yield f"eor {d}, {d}, #0x80808080"
     yield f"str {b}, [r4]"
-    yield "add r4, r4, r5"
-    yield f"str {d}, [r4]"
-    yield "add r4, r4, r5"
+    yield f"str {d}, [r4, r5]"
+    yield "add r4, r4, r5, lsl #1"
 
 
 def merge(odd: bool) -> Iterator[str]:

@@ -81,6 +81,8 @@ def parse(text: str) -> Instruction:
         _many(found, row, operands)
     else:
         _single(found, row, operands)
+    if operands[0] == "pc":
+        found.uses |= {"branch"}
     if sets_flags or row["id"] == "compare":
         found.writes.append(("flags", "setflags", 0))
     if name in GREATER:
@@ -350,7 +352,7 @@ def scheduled(lines: Iterable[str], tries: int = TRIES) -> Iterator[str]:
             yield line
             stretch = []
             label = line
-        elif re.match(r"b(eq|ne)\b", line):
+        elif re.match(r"b(eq|ne)\b|ldr pc\b", line):
             is_loop = line.split()[1] == label.rstrip(":") + "b"
             yield from _best((*stretch, line), tries, is_loop)
             stretch = []
@@ -358,3 +360,8 @@ def scheduled(lines: Iterable[str], tries: int = TRIES) -> Iterator[str]:
         else:
             stretch.append(line)
     yield from _best(tuple(stretch), tries, False)
+
+
+def repeated(lines: Iterable[str], tries: int = TRIES) -> list[str]:
+    """The same of a stretch that comes behind itself, without a branch."""
+    return _best(tuple(lines), tries, True)

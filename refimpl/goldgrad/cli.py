@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ._version import __version__
-from .errors import GoldgradError
+from .errors import GoldgradError, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 board = typer.Typer(no_args_is_help=True, help="What code costs on the emulated board.")
@@ -90,6 +90,9 @@ def run(
     keep: Annotated[Path | None, typer.Option(help="Folder for the generated C and the ELF.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Where to draw (out/MODEL.png, out/MODEL-board.png).")] = None,
     room: Room = 0,
+    itcm: Annotated[
+        str, typer.Option(help="With --board: auto runs some of the kernels from ITCM, none leaves all code in flash.")
+    ] = "auto",
     json: Annotated[Path | None, typer.Option(help="Where to write what was found.")] = None,
     cycles: Annotated[bool, typer.Option("--cycles", help="Cycles by the timing model; needs --board.")] = False,
     memory: Annotated[
@@ -104,12 +107,16 @@ def run(
         raise GoldgradError(f"--memory {memory} says nothing without --cycles; add it")
     if cycles and on is None:
         raise GoldgradError("--cycles are the board's; add --board stm32f746")
+    if itcm not in ("auto", "none"):
+        raise GoldgradError(f"--itcm is {show(itcm)}; use auto or none")
+    if on is None and itcm != "auto":
+        raise GoldgradError(f"--itcm {itcm} is the board's; add --board stm32f746")
     if on is not None:
         from .report import board
 
         drawn = picture or Path(f"out/{model}-board.png")
         wanted = board.Wanted(model, scheme, on, emulator, steps, rate, weights, model_file, kernels, keep, drawn, json)
-        wanted = replace(wanted, memory=(memory or "dtcm") if cycles else None, room=room)
+        wanted = replace(wanted, memory=(memory or "dtcm") if cycles else None, room=room, itcm=itcm == "auto")
         raise typer.Exit(board.run(console, wanted))
     from .models import architecture
     from .report import digits
@@ -310,6 +317,15 @@ def measure(
     print(f"{cost.function}: {cost.instructions:,} instructions, {cost.stack:,} bytes of stack")
     if json:
         write_json(json, cost.as_json())
+
+
+@board.command("itcm")
+def write_itcm(file: Annotated[Path, typer.Argument(help="Where to write the table: TOML.")]) -> None:
+    """Measure what fetching each kernel's code from flash costs, which decides what runs from ITCM (minutes)."""
+    from .report.console import console
+    from .report.itcm import write
+
+    raise typer.Exit(write(console(), file))
 
 
 @board.command("baseline")

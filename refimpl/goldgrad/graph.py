@@ -91,6 +91,11 @@ class Node:
         """Names of the results that somebody wants."""
         return tuple(name for name in self.outputs if name is not None)
 
+    @cached_property
+    def answers(self) -> dict[Any, Any]:
+        """What was found out about it, to be asked once: see :mod:`~goldgrad.composites`."""
+        return {}
+
     def operand(self, name: str) -> str | None:
         """The tensor given for the operand that the function calls ``name``."""
         position = self.definition.inputs.index(name)
@@ -218,36 +223,32 @@ def validate(graph: Graph) -> Graph:
     return graph
 
 
+# A graph is validated after every pass: what is checked of each tensor and operand makes no text before it fails.
+
+
 def _check_name(what: str, name: str) -> None:
-    require(
-        isinstance(name, str) and NAME.fullmatch(name) is not None,
-        "TRAIN-C1",
-        f"{what} is named {show(name)}",
-        "use at most 100 letters, digits and . _ -, a letter first",
-    )
+    if not isinstance(name, str) or NAME.fullmatch(name) is None:
+        fault = f"{what} is named {show(name)}"
+        raise ConstraintError("TRAIN-C1", fault, "use at most 100 letters, digits and . _ -, a letter first")
 
 
 def _check_tensor(name: str, tensor: Tensor) -> None:
     _check_name("a tensor", name)
-    require(name == tensor.name, "TRAIN-C1", f"tensor {show(tensor.name)} is listed as {name}", "use its name")
-    require(
-        tensor.role in ROLES,
-        "TRAIN-C1",
-        f"tensor {name} has the role {show(tensor.role)}",
-        f"use one of {', '.join(ROLES)}",
-    )
+    if name != tensor.name:
+        raise ConstraintError("TRAIN-C1", f"tensor {show(tensor.name)} is listed as {name}", "use its name")
+    if tensor.role not in ROLES:
+        fault = f"tensor {name} has the role {show(tensor.role)}"
+        raise ConstraintError("TRAIN-C1", fault, f"use one of {', '.join(ROLES)}")
     shape, dtype = tensor.type.shape, tensor.type.dtype
-    require(
-        dtype in DTYPES and len(shape) >= 1 and all(type(size) is int and size >= 1 for size in shape),
-        "TRAIN-C1",
-        f"tensor {name} has the type {show(dtype)} {show(shape)}",
-        f"give {', '.join(DTYPES)} and sizes of at least 1",
-    )
+    if dtype not in DTYPES or not shape or not all(type(size) is int and size >= 1 for size in shape):
+        fault = f"tensor {name} has the type {show(dtype)} {show(shape)}"
+        raise ConstraintError("TRAIN-C1", fault, f"give {', '.join(DTYPES)} and sizes of at least 1")
 
 
 def _check_call(graph: Graph, node: Node, place: str, known: set[str]) -> None:
-    where = f"{place} ({show(node.function)})"
-    require(node.function in FUNCTIONS, "TRAIN-C2", f"{where} is no known function", "see `goldgrad spec`")
+    if node.function not in FUNCTIONS:
+        fault = f"{place} ({show(node.function)}) is no known function"
+        raise ConstraintError("TRAIN-C2", fault, "see `goldgrad spec`")
     where = f"{place} ({node.function})"
     _check_names(graph, node, where, known)
     _check_types(graph, node, where)
@@ -294,40 +295,27 @@ def _check_composite(graph: Graph, node: Node, place: str, known: set[str]) -> N
 def _check_names(graph: Graph, node: Node, where: str, known: set[str]) -> None:
     definition = node.definition
     least = len(definition.inputs) - sum(name in definition.optional for name in definition.inputs)
-    require(
-        least <= len(node.inputs) <= len(definition.inputs) and len(node.outputs) == len(definition.outputs),
-        "TRAIN-C2",
-        f"{where} has {len(node.inputs)} operands and {len(node.outputs)} results",
-        f"give {_marked(definition, definition.inputs)} -> {_marked(definition, definition.outputs)}",
-    )
+    if not least <= len(node.inputs) <= len(definition.inputs) or len(node.outputs) != len(definition.outputs):
+        raise ConstraintError(
+            "TRAIN-C2",
+            f"{where} has {len(node.inputs)} operands and {len(node.outputs)} results",
+            f"give {_marked(definition, definition.inputs)} -> {_marked(definition, definition.outputs)}",
+        )
     for names, given in ((definition.inputs, node.inputs), (definition.outputs, node.outputs)):
         for name, tensor in zip(names, given, strict=False):
-            require(
-                tensor is not None or name in definition.optional,
-                "TRAIN-C2",
-                f"{where} lacks {name}",
-                "only optional operands and results may be absent",
-            )
-            require(
-                tensor is None or tensor in graph.tensors,
-                "TRAIN-C3",
-                f"{where} names {show(tensor)}, which is no tensor",
-                "declare it",
-            )
+            if tensor is None and name not in definition.optional:
+                remedy = "only optional operands and results may be absent"
+                raise ConstraintError("TRAIN-C2", f"{where} lacks {name}", remedy)
+            if tensor is not None and tensor not in graph.tensors:
+                fault = f"{where} names {show(tensor)}, which is no tensor"
+                raise ConstraintError("TRAIN-C3", fault, "declare it")
     for name in node.operands:
-        require(
-            name in known,
-            "TRAIN-C3",
-            f"{where} reads {name}, which nothing before it computes",
-            "declare it as coming from outside, or move the node",
-        )
+        if name not in known:
+            fault = f"{where} reads {name}, which nothing before it computes"
+            raise ConstraintError("TRAIN-C3", fault, "declare it as coming from outside, or move the node")
     for position, name in enumerate(node.results):
-        require(
-            name not in known and name not in node.results[:position],
-            "TRAIN-C3",
-            f"{where} computes {name} a second time",
-            "give it a name of its own",
-        )
+        if name in known or name in node.results[:position]:
+            raise ConstraintError("TRAIN-C3", f"{where} computes {name} a second time", "give it a name of its own")
 
 
 def _marked(definition: Function, names: Iterable[str]) -> str:
@@ -343,22 +331,23 @@ def _check_types(graph: Graph, node: Node, where: str) -> None:
     except ConstraintError as error:
         raise ConstraintError(error.rule, f"{where}: {error.fault}", error.remedy) from error
     for result, expected in zip(node.outputs, types, strict=True):
-        require(
-            result is None or graph[result].type == expected,
-            "TRAIN-C2",
-            f"{where} gives {expected} for {result}, declared as {graph[result].type if result else ''}",
-            "declare the type that the function gives",
-        )
+        if result is not None and graph[result].type != expected:
+            fault = f"{where} gives {expected} for {result}, declared as {graph[result].type}"
+            raise ConstraintError("TRAIN-C2", fault, "declare the type that the function gives")
 
 
 def _check_attributes(node: Node, where: str) -> None:
     wanted = _attributes(node.definition.types)
     for name, value in node.attributes.items():
-        require(name in wanted, "TRAIN-C2", f"{where} has the attribute {show(name)}", f"give {', '.join(wanted)}")
+        if name not in wanted:
+            fault = f"{where} has the attribute {show(name)}"
+            raise ConstraintError("TRAIN-C2", fault, f"give {', '.join(wanted)}")
         hint, _ = wanted[name]
-        require(_fits(value, hint), "TRAIN-C2", f"{where} has {name} = {show(value)}", f"give {_meaning(hint)}")
+        if not _fits(value, hint):
+            raise ConstraintError("TRAIN-C2", f"{where} has {name} = {show(value)}", f"give {_meaning(hint)}")
     for name, (hint, needed) in wanted.items():
-        require(not needed or name in node.attributes, "TRAIN-C2", f"{where} lacks {name}", f"give {_meaning(hint)}")
+        if needed and name not in node.attributes:
+            raise ConstraintError("TRAIN-C2", f"{where} lacks {name}", f"give {_meaning(hint)}")
 
 
 @cache
@@ -374,15 +363,16 @@ def _attributes(types: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
 
 def _fits(value: object, hint: Any) -> bool:
     """Whether an attribute is what its hint says, ``int`` or a tuple of ``int`` below 2^31; a bool is no int here."""
+    if hint is int:
+        return type(value) is int and abs(value) < 2**31
     if get_origin(hint) is UnionType:
         return any(_fits(value, part) for part in get_args(hint))
     if hint is NoneType:
         return value is None
     if get_args(hint)[1:] == (...,):
         return isinstance(value, tuple) and bool(value) and all(_fits(v, int) for v in value)
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and len(value) == len(get_args(hint)) and all(_fits(v, int) for v in value)
-    return type(value) is int and abs(value) < 2**31
+    assert get_origin(hint) is tuple
+    return isinstance(value, tuple) and len(value) == len(get_args(hint)) and all(_fits(v, int) for v in value)
 
 
 def _meaning(hint: Any) -> str:

@@ -17,7 +17,8 @@
 /* From the linker script; only their addresses mean anything. */
 extern const uint8_t gg_flash_start[];
 extern uint32_t gg_stack_bottom[], gg_stack_top[];
-extern const uint32_t gg_data_load[];
+extern const uint32_t gg_itcm_load[], gg_data_load[];
+extern uint32_t gg_itcm_start[], gg_itcm_end[];
 extern uint32_t gg_data_start[], gg_data_end[], gg_bss_start[], gg_bss_end[];
 
 #define GG_PAINT 0xA5A5A5A5U /* what stack, arena and scratch hold before anybody writes there (MEAS-S4) */

@@ -1,6 +1,6 @@
 /*
- * What may be touched (BOARD-C2): flash read and executed, RAM read and written, the peripherals that the firmware uses;
- * nothing else.  So a store to flash, a stack that leaves RAM, a jump into data and NULL all end in MemManage.
+ * What may be touched (BOARD-C2): code in flash and ITCM read and executed, RAM read and written, the peripherals that the
+ * firmware uses; nothing else.  So a store to code, a stack that leaves RAM, a jump into data and NULL all end in MemManage.
  */
 #include "board.h"
 
@@ -23,6 +23,8 @@ typedef struct {
 } gg_region_rights_t;
 
 static const gg_region_rights_t rights[] = {
+    /* The first eighth of ITCM is out of bounds: NULL, and 2 KB behind it. */
+    {0x00000000U, SIZE(14) | WITHOUT(0x01) | WRITE_THROUGH | READ_ONLY | ENABLE},
     {0x00200000U, SIZE(20) | WRITE_THROUGH | READ_ONLY | ENABLE},
 #ifdef GG_PROJECTED
     /* BOARD-M3: 16 MB, of a board that does not exist. */

@@ -1,4 +1,4 @@
-/* From reset to gg_main: FPU, stacks, data, paint, MPU (BOARD-M2). */
+/* From reset to gg_main: FPU, stacks, code, data, paint, MPU (BOARD-M2). */
 #include <stddef.h>
 
 #include "board.h"
@@ -56,6 +56,13 @@ __attribute__((naked, noinline)) void gg_reset(void) {
                      "b gg_start\n");
 }
 
+/* Volatile, so that no compiler makes a call of memcpy of it, which may be among the code to be copied. */
+static void copy_words(volatile uint32_t *to, const uint32_t *end, const uint32_t *from) {
+    while (to < end) {
+        *to++ = *from++;
+    }
+}
+
 static void fill(uint32_t *from, const uint32_t *to, uint32_t value) {
     for (uint32_t *word = from; word < to; ++word) {
         *word = value;
@@ -71,10 +78,11 @@ static void paint(uint8_t *array, uint32_t bytes) {
 _Noreturn void gg_start(void) {
     GG_REGISTER(SCB_VTOR) = (uint32_t)(uintptr_t)vectors;
     GG_REGISTER(SCB_SHCSR) |= 7U << 16; /* MemManage, BusFault and UsageFault of their own, not as HardFault */
-    const uint32_t *load = gg_data_load;
-    for (uint32_t *word = gg_data_start; word < gg_data_end; ++word) {
-        *word = *load++;
-    }
+    copy_words(gg_itcm_start, gg_itcm_end, gg_itcm_load); /* first: all that follows may call it */
+    __asm__ volatile("dsb\n"
+                     "isb" ::
+                         : "memory");
+    copy_words(gg_data_start, gg_data_end, gg_data_load);
     fill(gg_bss_start, gg_bss_end, 0);
     uint32_t *here;
     __asm__ volatile("mov %0, sp" : "=r"(here));

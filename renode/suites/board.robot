@@ -23,6 +23,19 @@ A Step Takes The Same Instructions As In Another Emulator
     Mailbox Should Have         steps  1
     Mailbox Should Have         status  1
 
+Code Is Copied Into ITCM
+    Start
+    ${from}=                    Address Of  gg_itcm_load
+    ${to}=                      Address Of  gg_itcm_start
+    ${end}=                     Address Of  gg_itcm_end
+    Should Be Equal As Integers  ${to}  0x00000800
+    Should Be True              ${end} > ${to}
+    FOR  ${offset}  IN RANGE  0  ${end - ${to}}  508
+        ${image}=               Word At  ${from + ${offset}}
+        ${copy}=                Word At  ${to + ${offset}}
+        Should Be Equal As Integers  ${copy}  ${image}
+    END
+
 A Report Comes By UART
     Start
     Train One Step

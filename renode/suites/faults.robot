@@ -31,6 +31,28 @@ A Write Below The Stack
 A Read Of NULL
     Should Fault                ${LOAD}  0x00000000  Read at 0x00000000 by 0x002FFF00
 
+A Read Right Below Code In ITCM
+    Should Fault                ${LOAD}  0x000007FC  Read at 0x000007FC by 0x002FFF00
+
+A Write To NULL
+    Should Fault                ${STORE}  0x00000000  Write at 0x00000000 by 0x002FFF00
+
+A Jump To NULL
+    Should Fault                ${JUMP}  0x00000001  Execute at 0x00000000 by 0x00000000
+
+Code In ITCM Is Written Until Startup Is Over
+    Begin With                  ${STORE}  0x00003FFC
+    Execute Command             cpu SetRegister 0 0x5A5A5A5A
+    Should Run Until            TIME
+    ${word}=                    Word At  0x00003FFC
+    Should Be Equal As Integers  ${word}  0x5A5A5A5A
+    Execute Command             gg_release
+    Reset Emulation
+    Start
+    Go On With                  ${STORE}  0x00000800
+    Should Run Until            FAULT
+    Wait For Log Entry          goldgrad: Write at 0x00000800 by 0x002FFF00  timeout=0
+
 A Jump Into RAM
     Should Fault                ${JUMP}  0x20010001  Execute at 0x20010000 by 0x20010000
 
@@ -62,8 +84,12 @@ An Endless Loop Ends With The Time
 *** Keywords ***
 Begin With
     [Arguments]                 ${code}  ${r1}
-    Set Test Variable           ${SECONDS}  1
     Power On
+    Go On With                  ${code}  ${r1}
+
+Go On With
+    [Arguments]                 ${code}  ${r1}
+    Set Test Variable           ${SECONDS}  1
     Execute Command             sysbus WriteDoubleWord ${PLACE} ${code}
     Execute Command             cpu PC ${PLACE}
     Execute Command             cpu SetRegister 1 ${r1}

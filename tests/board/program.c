@@ -129,6 +129,12 @@ static int32_t dig(volatile int32_t depth) {
     return depth < 0 ? 0 : dig(depth + 1) + frame[depth & 15];
 }
 
+/* An address that compilers do not know: they would warn of those below 4096. */
+static volatile uint32_t *somewhere(uint32_t address) {
+    __asm__("" : "+r"(address));
+    return (volatile uint32_t *)(uintptr_t)address;
+}
+
 static void fail(uint32_t fault) {
     switch (fault) {
     case 1: /* a write to flash */
@@ -138,7 +144,7 @@ static void fail(uint32_t fault) {
         *(volatile uint32_t *)0x20050000U = fault;
         break;
     case 3: /* NULL */
-        arena[LOSS] = (uint8_t) * (volatile uint32_t *)(uintptr_t)(fault - 3);
+        arena[LOSS] = (uint8_t)*(volatile uint32_t *)(uintptr_t)(fault - 3);
         break;
     case 4:
         arena[LOSS] = (uint8_t)dig(0);
@@ -152,6 +158,18 @@ static void fail(uint32_t fault) {
         break;
     case 7: /* code in RAM */
         ((void (*)(void))(uintptr_t)(&arena[INPUT] + 1))();
+        break;
+    case 8: /* code in ITCM */
+        *somewhere(0x800) = fault;
+        break;
+    case 9: /* a call of NULL */
+        ((void (*)(void))(uintptr_t)somewhere(1))();
+        break;
+    case 10: /* a write to NULL */
+        *somewhere(0) = fault;
+        break;
+    case 11: /* a member far into a struct at NULL */
+        arena[LOSS] = (uint8_t)*somewhere(0x7FC);
         break;
     default:
         break;

@@ -13,7 +13,7 @@ from goldgrad import paths
 from goldgrad.board.build import build
 from goldgrad.board.elf import Elf
 from goldgrad.board.errors import BuildError, DoesNotFit, WrongImage
-from goldgrad.board.memory_map import DTCM, FLASH, FLASH_AXI, SRAM
+from goldgrad.board.memory_map import CODE_IN_ITCM, DTCM, FLASH, FLASH_AXI, SRAM
 from goldgrad.board.toolchain import find_toolchain, host_toolchains
 
 BIG_FLASH = """
@@ -29,12 +29,15 @@ void gg_program_step(void) {}
 @each_compiler
 def test_everything_lies_in_its_bank(compiler):
     elf = program(compiler)
-    banks = {".text": FLASH, ".rodata": FLASH, ".stack": DTCM, ".bss": DTCM, ".scratch": DTCM, ".arena": SRAM}
+    banks = dict.fromkeys((".vectors", ".text", ".rodata"), FLASH) | {".itcm": CODE_IN_ITCM, ".arena": SRAM}
+    banks |= dict.fromkeys((".stack", ".bss", ".scratch"), DTCM)
     for section in elf.sections:
         bank = banks[section.name]
         assert section.address in bank
         assert section.address + section.size <= bank.end
     assert {segment.load_address for segment in elf.segments} <= set(range(FLASH_AXI.start, FLASH_AXI.end))
+    at = {s.load_address - FLASH_AXI.start for s in elf.segments if s.address not in FLASH}
+    assert at <= {elf.symbol("gg_itcm_load").address - FLASH.start}, "what lies elsewhere is copied there at start"
     assert elf.symbol("gg_stack_bottom").address == DTCM.start, "below the stack there is nothing"
     words = np.frombuffer(elf.flash()[:32], "<u4")
     assert words[1] == elf.entry

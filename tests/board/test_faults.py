@@ -28,7 +28,13 @@ KINDS = {
     "null": (Trap, "access outside the memory map in fault (address 0x00000000"),
     "stack": (StackOverflow, "stack overflow in fault (address 0x1fff"),
     "trap": (Trap, "undefined instruction"),
-    "data": (Trap, "execution outside flash in fault"),
+    "data": (Trap, "execution outside code in fault"),
+}
+ITCM_KINDS = {
+    "itcm": (Trap, "write to ITCM in fault (address 0x00000800"),
+    "call-null": (Trap, "execution outside code in fault"),
+    "write-null": (Trap, "access outside the memory map in fault (address 0x00000000"),
+    "member-of-null": (Trap, "access outside the memory map in fault (address 0x000007fc"),
 }
 
 
@@ -44,14 +50,25 @@ def one_line(error: BoardError) -> str:
 @each_emulator
 @each_compiler
 def test_faults(compiler, name, fault):
-    kind, text = KINDS[fault]
+    ends(compiler, name, fault, *KINDS[fault])
+
+
+@pytest.mark.rules("BOARD-C2", "BOARD-M4", "BOARD-S4")
+@pytest.mark.parametrize("fault", ITCM_KINDS)
+@each_emulator
+def test_faults_in_itcm(name, fault):
+    """Below its code NULL is nowhere, and the code is read-only."""
+    ends(any_compiler(), name, fault, *ITCM_KINDS[fault])
+
+
+def ends(compiler, name, fault, kind, text):
     with Board(program(compiler), emulator(name)) as board:
         with pytest.raises(kind) as caught:
             fail(board, fault)
         assert text in one_line(caught.value)
         assert f"by-hand on {name}: " in str(caught.value)
         assert caught.value.region == "fault"
-        if fault in ("flash", "map", "null", "trap"):
+        if fault not in ("stack", "data", "call-null"):
             assert "in gg_program_step+0x" in str(caught.value), "PC tells the function"
 
 

@@ -62,6 +62,18 @@ def test_pointwise(height, width, in_c, out_c, y_zero):
     check(convolved(draw, "conv2d.forward", x, w, in_c, x_zero=-7, y_zero=y_zero))
 
 
+@pytest.mark.rules("CONV-S1", "CONV-S2", "CONV-S3", "ABI-S5")
+@pytest.mark.parametrize("eights", [*range(1, 15), 20, 26])
+def test_pointwise_of_any_depth(eights):
+    """Blocks go other ways by how many channels they have."""
+    draw = np.random.default_rng(eights)
+    x, w = codes(draw, 1, 3, 4, 8 * eights), weights(draw, 12, 1, 1, 8 * eights)
+    for y_zero in (-128, 3):
+        case = convolved(draw, "conv2d.forward", x, w, 8 * eights, x_zero=-7, y_zero=y_zero)
+        for name in (*PROPERTY_NAMES, "optional"):
+            verify(name, case, provider())
+
+
 @pytest.mark.rules("CONV-S7", "DW-S7", "ABI-S5")
 @pytest.mark.parametrize("trained", [(0,), (1, 2, 5), (3, 8, 9, 15), tuple(range(16))])
 def test_a_weight_of_which_channels_train(trained):

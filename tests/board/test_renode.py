@@ -22,7 +22,7 @@ from goldgrad.board.board import Board
 from goldgrad.board.emulators import Stop, find_emulator, renode
 from goldgrad.board.emulators.renode import Renode
 from goldgrad.board.errors import EmulatorDied, EmulatorMissing, Trap
-from goldgrad.board.memory_map import DTCM, FLASH, FLASH_AXI, PERIPHERALS, RAM, SRAM, SYSTEM
+from goldgrad.board.memory_map import CODE_IN_ITCM, DTCM, FLASH, FLASH_AXI, ITCM, PERIPHERALS, RAM, SRAM, SYSTEM
 
 FOLDER = paths.data("renode")
 READ_TIM2 = bytes.fromhex("40f20000 c4f20000 0068 7047")
@@ -60,11 +60,11 @@ def test_the_platform_has_the_boards_memory():
     for place, size in re.findall(r"Memory\.MappedMemory @ ([^:]*?)\s+size: (0x[0-9A-F]+)", text, flags=re.DOTALL):
         for address in re.findall(r"0x[0-9A-F]+", place):
             banks[int(address, 16)] = int(size, 16)
-    itcm, sram1, sram2 = 0, SRAM.start, 0x2004_C000
+    sram1, sram2 = SRAM.start, 0x2004_C000
     assert banks[sram1] + banks[sram2] == SRAM.size
     assert sram1 + banks[sram1] == sram2
-    sizes = {itcm: 16 << 10, sram1: 240 << 10, sram2: 16 << 10}
-    sizes |= {bank.start: bank.size for bank in (FLASH, FLASH_AXI, DTCM)}
+    sizes = {sram1: 240 << 10, sram2: 16 << 10}
+    sizes |= {bank.start: bank.size for bank in (ITCM, FLASH, FLASH_AXI, DTCM)}
     assert banks == sizes
 
 
@@ -76,6 +76,7 @@ def test_the_monitor_has_the_boards_rights():
     assert [(int(start, 16), int(end, 16), rights) for start, end, rights in rows] == [
         (bank.start, bank.end, rights) for bank, rights in banks
     ]
+    assert f"CODE_IN_ITCM = {CODE_IN_ITCM.start:#010x}, {CODE_IN_ITCM.end:#010x}" in text
 
 
 @pytest.mark.rules("MEAS-S1", "MEAS-S2")

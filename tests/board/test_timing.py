@@ -30,7 +30,7 @@ from goldgrad.board.timing import mca, validate
 from goldgrad.board.timing import microbenchmarks as micro
 from goldgrad.board.timing.cost import PARTS, Model
 from goldgrad.board.timing.decode import decode, disassembler
-from goldgrad.board.timing.edges import Accesses, Block, Edge, Trace
+from goldgrad.board.timing.edges import Accesses, Block, Edge, Trace, fetched
 from goldgrad.board.timing.memory import KINDS
 from goldgrad.board.timing.schedule import schedule
 from goldgrad.board.timing.table import FILE, UNKNOWN, load
@@ -239,6 +239,11 @@ def of_steps(counts):
     return {edge: count for edge, count in counts.items() if edge.region >= BETWEEN}
 
 
+SHARED = 4
+"""Mispredictions that may differ: startup talks to a UART, which QEMU has not, and some of its branches may have counters
+of the predictor in common with a step's."""
+
+
 @mark.rules("TIM-S1", "TIM-S5")
 @mark.parametrize("what", [EDGES, MEMORY])
 def test_every_emulator_sees_the_same_edges(what):
@@ -251,7 +256,8 @@ def test_every_emulator_sees_the_same_edges(what):
     for name in names:
         other, seen = watched(elf, name, watch=what)
         assert other == counts, name
-        assert sum(of_steps(seen.missed).values()) == sum(of_steps(trace.missed).values()), name
+        mine, theirs = Counter(of_steps(trace.missed)), Counter(of_steps(seen.missed))
+        assert abs(mine.total() - theirs.total()) <= SHARED, name
         assert (seen.memory is not None) == (what == MEMORY)
         if name == "renode":  # does not end a block where a page ends
             estimate = Model(TABLE, elf.load).estimate(seen)
@@ -259,7 +265,7 @@ def test_every_emulator_sees_the_same_edges(what):
             assert estimate.total(BETWEEN).total == pytest.approx(expected.total(BETWEEN).total, rel=0.001)
         else:
             assert of_steps(seen.count) == of_steps(trace.count), name
-            assert of_steps(seen.missed) == of_steps(trace.missed), name
+            assert ((mine - theirs) + (theirs - mine)).total() <= SHARED, name
 
 
 @mark.rules("TIM-S6", "TIM-S7", "TIM-S8")
@@ -287,7 +293,7 @@ def test_what_memory_costs():
     memory = {
         (4, 0x200000): Accesses(unaligned=3, flash=2),
         (4, 0x200002): Accesses(unaligned=5, same_bank=7, sram=11, flash_itcm=13),
-        (4, 0): Accesses(flash_itcm=17),
+        (4, fetched(0x200000)): Accesses(flash_itcm=17),
     }
     trace = Trace(Counter({Edge(4, None, block): 100}), Counter(), memory)
 
@@ -311,7 +317,7 @@ void gg_try(struct gg_memory *m, const uint32_t *trace, int count);
 void gg_try(struct gg_memory *m, const uint32_t *trace, int count) {
     for (int i = 0; i < count; ++i, trace += 4) {
         if (trace[0] == 2) {
-            gg_fetched(m, trace[1], trace[2]);
+            gg_fetched(m, trace[1], trace[2], 5);
         } else {
             gg_accessed(m, &m->accesses[trace[3]], trace[1], trace[2], (int)trace[0]);
         }
@@ -350,9 +356,9 @@ class PlainMemory:
     def fetch(self, start, size):
         for line in range(start // 32, (start + size - 1) // 32 + 1):
             if start >> 20 == 0x080:
-                self.seen[0, "flash"] += self.missed("code", 64, 2, line, True)
+                self.seen[fetched(start), "flash"] += self.missed("code", 64, 2, line, True)
             elif start >> 20 == 0x002:
-                self.seen[0, "flash_itcm"] += self.missed("art", 1, 64, line, True)
+                self.seen[fetched(start), "flash_itcm"] += self.missed("art", 1, 64, line, True)
 
 
 @mark.rules("TIM-S7")
@@ -368,11 +374,11 @@ def test_caches_are_those_of_the_rule(seed):
         include = f"-I{FILE.parents[1] / 'emulators'}"
         run = here.run("-shared", "-fPIC", "-fno-sanitize=undefined", include, source, "-o", target)
         assert run.returncode == 0, run.stderr
-    accesses, events, touched = np.zeros(8, ACCESS), np.zeros(64, EVENT), np.zeros(8, np.uint32)
+    accesses, events, touched = np.zeros(8, ACCESS), np.zeros(4096, EVENT), np.zeros(8, np.uint32)
     accesses["pc"] = np.arange(8) * 2 + 0x1000
     accesses["before"] = accesses["address"] = NONE
     events["region"] = FREE
-    state = MemoryState(accesses.ctypes.data, events.ctypes.data, touched.ctypes.data, 8, 64)
+    state = MemoryState(accesses.ctypes.data, events.ctypes.data, touched.ctypes.data, 8, 4096)
     state.lines[:] = [NONE] * len(state.lines)
     draw, plain = np.random.default_rng(seed), PlainMemory()
     bases = np.uint32([0x08000000, 0x00200000, 0x20010000, 0x20000000])
@@ -447,8 +453,11 @@ def test_memory_of_a_call(tmp_path, place):
     call = trace_function(elf, "walk", given, memory=True)
     assert call.cost.r0 == 0x12345678
     assert call.trace.count == trace_function(elf, "walk", given).trace.count
-    counts = {address - place: seen for (_, address), seen in call.trace.memory.items()}
-    literal, post, guarded, odd, fetches = 2, 4, 0xC, 0x14, -place
+    literal, post, guarded, odd, fetches = 2, 4, 0xC, 0x14, -1
+    counts = {}
+    for (_, address), seen in call.trace.memory.items():
+        at = fetches if address & 1 else address - place
+        counts[at] = counts.get(at, Accesses()).plus(seen)
     assert counts.pop(post) == Accesses(sram=8)
     assert counts.pop(guarded) == Accesses(sram=4)
     assert counts.pop(odd) == Accesses(unaligned=1, sram=1)

@@ -15,7 +15,7 @@
 #include "goldgrad/cortex_m7.h"
 #include "magic.h"
 
-typedef void (*gg_dot_t)(const gg_m7_dot_t *);
+typedef void (*gg_dot_t)(gg_m7_dot_t *);
 
 /* What stays the same during a call. */
 typedef struct {
@@ -72,21 +72,22 @@ static void widen_patches(const gg_plan_t *t, gg_m7_pixels_t *pair, const int8_t
 }
 
 /*
- * Windows that lie on the map in whole are widened as they lie, but for the last of a row: 12 bytes are read of 9.
+ * Windows that lie on the map in whole are widened as they lie, but for one at the map's end: 12 bytes are read of 9.
  * Stripes begin at an even pixel, so pairs never share one.
  */
 static void widen_windows(const gg_plan_t *t, const int8_t *x, int32_t first, int32_t count) {
     const gg_window_t *const s = &t->p->window;
     const int32_t step = 3 * s->stride_w;
-    const int32_t left = (s->pad_left + s->stride_w - 1) / s->stride_w;  /* the first column in whole */
-    const int32_t right = (s->in_w - 3 + s->pad_left - 1) / s->stride_w; /* the last one before the map's end */
+    const int32_t left = (s->pad_left + s->stride_w - 1) / s->stride_w; /* the first column in whole */
     gg_m7_pixels_t pairs = {{NULL, NULL}, t->pixels, 0, 2 * step};
     while (count > 0) {
         const int32_t oh = first / s->out_w;
         const int32_t ow = first % s->out_w;
         const gg_taps_t rows = gg_row_taps(s, oh);
-        const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && s->pad_left + s->in_w > 3;
-        const int32_t here = ow + count <= right + 1 ? count : right + 1 - ow;
+        const int32_t room = s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
+        const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && room >= 0;
+        const int32_t columns = room / s->stride_w + 1 < s->out_w ? room / s->stride_w + 1 : s->out_w;
+        const int32_t here = ow + count <= columns ? count : columns - ow;
         if (whole && here >= 2) {
             pairs.from[0] = x + (rows.origin * s->in_w + ow * s->stride_w - s->pad_left) * 3;
             pairs.from[1] = pairs.from[0] + step;
@@ -209,12 +210,9 @@ static void any_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t first, int32
     finish(t, first, end, o, count, m, y, mask);
 }
 
-/* The same, pairs of pixels by the way that is fast, if that can be gone: returns how many pixels have gone it. */
-static inline int32_t fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, int32_t o, const int32_t *b,
-                                 const float *m, int8_t *y, uint8_t *mask) {
-    if (pixels < 4 || !t->whole_range || o + 4 > t->p->out_c || !gg_m7_are_proven(b + o, m + o, t->bound)) {
-        return 0;
-    }
+/* Groups of four outputs from o on of pairs of pixels, by the way that is fast; rows is NULL where they are widened. */
+static void fast_blocks(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t pixels, const int8_t *rows, int32_t groups,
+                        int32_t o, const int32_t *b, const float *m, int8_t *y, uint8_t *mask) {
     dot->bias = b + o;
     dot->m = m + o;
     dot->x = t->pixels;
@@ -222,8 +220,18 @@ static inline int32_t fast_block(const gg_plan_t *t, gg_m7_dot_t *dot, int32_t p
     dot->y = y + o;
     dot->mask = mask != NULL ? mask + o / 8 : NULL;
     dot->bits = o % 8 == 0 ? 0x08040201U : 0x80402010U;
+    dot->rows = rows;
+    dot->groups = groups;
     t->dot(dot);
-    return pixels / 2 * 2;
+}
+
+/* Whether all whole groups of four outputs can go that way, as far as they decide. */
+static bool are_fast(const gg_plan_t *t, const int32_t *b, const float *m) {
+    bool fast = t->whole_range;
+    for (int32_t o = 0; fast && o + 4 <= t->p->out_c; o += 4) {
+        fast = gg_m7_are_proven(b + o, m + o, t->bound);
+    }
+    return fast;
 }
 
 void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, const int32_t *b, const float *m,
@@ -231,6 +239,7 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
                        void *scratch) {
     const gg_m7_conv2d_layout_t at = gg_m7_conv2d_layout(p);
     const int32_t pixels = p->window.out_h * p->window.out_w;
+    const int32_t whole = p->out_c / 4 * 4;
     const gg_dot_t even = mask != NULL ? gg_m7_dot_mask : gg_m7_dot;
     const gg_dot_t odd = mask != NULL ? gg_m7_dot_mask_odd : gg_m7_dot_odd;
     const gg_plan_t t = {
@@ -253,21 +262,36 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
     dot.y_step = p->out_c;
     dot.magic = gg_m7_magic(p->y_zero);
     dot.mask_step = gg_mask_bytes(p->out_c);
+    dot.depth = at.depth;
+    dot.turns = at.depth > 8 || mask != NULL ? gg_m7_dot_turns(at.depth / 8) : NULL;
     if (mask != NULL) {
         gg_m7_fill(mask, 0, pixels * dot.mask_step);
     }
+    const bool fast = are_fast(&t, b, m);
+    const bool as_they_lie = at.taps == at.depth && kept == 0; /* rows can be widened one after another */
     for (int32_t first = 0; first < pixels; first += at.stripe) {
         const int32_t count = pixels - first < at.stripe ? pixels - first : at.stripe;
+        int8_t *const codes = y + first * p->out_c;
         uint8_t *const marks = mask != NULL ? mask + first * dot.mask_step : NULL;
+        const bool enough = count >= 4; /* pixels */
+        int32_t o = 0;
         widen_pixels(&t, x, first, count);
-        for (int32_t o = 0; o < p->out_c; o += 4) {
+        if (fast && as_they_lie && enough && count % 2 == 0 && whole > 0) {
+            fast_blocks(&t, &dot, count, w, whole / 4, 0, b, m, codes, marks);
+            o = whole;
+        }
+        for (; o < p->out_c; o += 4) {
             widen_rows(&t, w, o);
             if (kept > 0) {
                 put_trained(&t, trained, channels, kept, o);
             }
-            const int32_t done = fast_block(&t, &dot, count, o, b, m, y + first * p->out_c, marks);
+            int32_t done = 0;
+            if (enough && o < whole && (fast || (t.whole_range && gg_m7_are_proven(b + o, m + o, t.bound)))) {
+                fast_blocks(&t, &dot, count, NULL, 1, o, b, m, codes, marks);
+                done = count / 2 * 2;
+            }
             if (done < count) {
-                any_block(&t, &dot, done, count, o, b, m, y + first * p->out_c, marks);
+                any_block(&t, &dot, done, count, o, b, m, codes, marks);
             }
         }
     }

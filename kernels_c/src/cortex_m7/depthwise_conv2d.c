@@ -83,6 +83,9 @@ static void fill(const gg_stripe_t *t, const int8_t *x, int32_t groups) {
     const gg_window_t *const s = &t->p->window;
     const int32_t leads = s->pad_left % 2;
     const int32_t pairs = (s->in_w - leads) / 2;
+    const int32_t trails = (s->in_w - leads) % 2;
+    const int32_t whole = leads & pairs & trails;
+    const int32_t behind_row = t->at.row_bytes - (leads + (s->in_w - leads + 1) / 2) * 16;
     uint8_t *const row = t->scratch + (t->met - t->top) * t->at.row_bytes;
     gg_m7_planes_t planes = {
         .x = x + t->met * s->in_w * t->p->channels,
@@ -90,11 +93,15 @@ static void fill(const gg_stripe_t *t, const int8_t *x, int32_t groups) {
         .to = (int16_t *)(void *)(row + s->pad_left / 2 * 16),
         .less = ((uint32_t)-t->p->x_zero & 0xFFFFU) * 0x10001U,
         .pad = ((uint32_t)t->p->x_zero & 0xFFU) * 0x01010101U,
+        .whole = whole,
         .leads = leads,
         .single = pairs % 2,
         .doubles = pairs / 2,
-        .trails = (s->in_w - leads) % 2,
-        .gap = t->at.row_bytes - (leads + (s->in_w - leads + 1) / 2) * 16,
+        .trails = trails - whole,
+        .last = (s->in_w - 1) * t->p->channels,
+        .last_to = (pairs + 1) * 16,
+        .gap = whole != 0 ? behind_row + 16 : behind_row,
+        .x_gap = whole != 0 ? t->p->channels : 0,
         .rows = t->end - t->met,
         .behind = t->at.planes - (t->end - t->met) * t->at.row_bytes,
         .groups = groups,

@@ -71,6 +71,9 @@ void gg_m7_depthwise_weights_7_2(const int8_t *w, int32_t step, int16_t *to, int
  * first among them.  Words go to to: of leads, a first pixel that is padding, and one; of single, two pixels; of doubles,
  * twice two, so often; of trails, a pixel and padding.  gap bytes lie from a row's words to the next one's, behind more
  * bytes after the last row of a group.  groups count down.
+ *
+ * whole: there are leads, single and trails, which are made at once: last bytes lie from a row's first pixel to its last,
+ * last_to from its first word to its last, and trails is 0, so that x_gap and gap move on for it.
  */
 typedef struct {
     const int8_t *x;
@@ -78,7 +81,7 @@ typedef struct {
     int16_t *to;
     uint32_t less; /* -x_zero, twice */
     uint32_t pad;  /* x_zero, four times */
-    int32_t leads, single, doubles, trails, gap, rows, behind, groups;
+    int32_t whole, leads, single, doubles, trails, last, last_to, gap, x_gap, rows, behind, groups;
 } gg_m7_planes_t;
 
 void gg_m7_planes(gg_m7_planes_t *p);

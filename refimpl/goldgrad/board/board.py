@@ -15,7 +15,7 @@ from ..rules import rule
 from .elf import Elf
 from .emulators import Emulator, Fault, Run, Stop, find_emulator
 from .errors import EmulatorDied, FirmwareError, Hang, StackOverflow, Trap, WrongImage
-from .memory_map import BELOW_STACK, FLASH
+from .memory_map import BELOW_STACK, refused
 from .program import Buffer, Program
 
 MAGIC, VERSION = 0x424D4747, 1
@@ -171,9 +171,9 @@ class Board:
         if overflow:
             what = "stack overflow"
         elif cfsr & IACCVIOL:
-            what = "execution outside flash"
+            what = "execution outside code"
         elif cfsr & DACCVIOL:
-            what = "write to flash" if address in FLASH else "access outside the memory map"
+            what = refused(address)
         elif cfsr & (UNDEFINSTR | INVSTATE | NOCP):
             what = "undefined instruction"
         else:

@@ -1,7 +1,7 @@
 """A program, the kernels and the firmware become an ELF.
 
-Objects are kept beside the ELF under a name that hashes all that they are made of: another program in the same folder
-compiles its own sources only.
+Objects are kept beside the ELF, or in the folder that ``GOLDGRAD_OBJECTS`` names, under a name that hashes all that
+they are made of: another program in the same folder compiles its own sources only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from .. import paths
 from ..rules import rule
 from .elf import Elf
 from .errors import BuildError, DoesNotFit
+from .itcm import code_for_itcm
 from .memory_map import LINKER_NAMES, PROJECTED_SRAM
 from .toolchain import BOARD, STRICT, Toolchain, find_toolchain
 
@@ -26,8 +27,10 @@ DEFINITION = re.compile(r"^\w+ \**(gg_\w+)\([^;{]*?\) \{", re.MULTILINE)
 """The definition of a function that other files can call."""
 NAME = re.compile(r"\bgg_\w+")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
-SCRIPT, SRAM_LENGTH = "stm32f746.ld", "LENGTH = 240K + 16K"
-"""The linker script, and what it says of the arena's memory."""
+OBJECTS = "GOLDGRAD_OBJECTS"
+"""The environment variable that names one folder for the objects of all builds."""
+SCRIPT, SRAM_LENGTH, ITCM_CODE = "stm32f746.ld", "LENGTH = 240K + 16K", "/* CODE IN ITCM */"
+"""The linker script, what it says of the arena's memory, and where it has room for what runs from ITCM."""
 Job = tuple[Path, tuple[str, ...]]
 """A source, and flags for it alone."""
 
@@ -41,12 +44,14 @@ def build(
     stack_bytes: int | None = None,
     kernels: str = "portable",
     projected: bool = False,
+    itcm: bool = True,
 ) -> Elf:
     """Compile and link ``sources`` with a set of kernels and the firmware into ``target``.
 
     ``flags`` are for the program's own sources; ``stack_bytes``, a multiple of 8, is the stack's room (default 8 KB);
     ``kernels`` is ``m7`` or ``portable``, and what scratch the sources bring must be of the same set (ABI-S5);
-    ``projected`` builds for a board with more SRAM than there is (BOARD-M3).
+    ``projected`` builds for a board with more SRAM than there is (BOARD-M3); ``itcm`` False leaves all code in flash,
+    else some of the kernels run from ITCM (BOARD-M4).
     A listing of what lies where is written beside it, as ``.map``.  Errors: :class:`BuildError` with the compiler's
     first complaint, :class:`DoesNotFit` with the regions that overflow.
     """
@@ -61,22 +66,34 @@ def build(
         "mpu": ("-DGG_PROJECTED",) if projected else (),
     }
     jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
-    objects = _objects(toolchain, jobs, target.parent / "objects")
-    script = _projected_script(firmware / SCRIPT, target) if projected else firmware / SCRIPT
-    _link(toolchain, objects, script, target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
-    elf = Elf.read(target)
+    objects = _objects(toolchain, jobs, target)
+
+    def link(code: Sequence[str]) -> Elf:
+        script = _script(firmware / SCRIPT, target, projected, code)
+        _link(toolchain, objects, script, target, "-Wl,--gc-sections", "-Wl,-e,gg_reset")
+        return Elf.read(target)
+
+    elf = link(())
+    code = code_for_itcm(elf, objects, kernels) if itcm else ()
+    elf = link(code) if code else elf
     target.with_suffix(".map").write_text(listing(elf))
     return elf
 
 
-@rule("BOARD-M3")
-def _projected_script(script: Path, target: Path) -> Path:
-    """The linker script for more SRAM than there is, beside the target."""
+@rule("BOARD-M3", "BOARD-M4")
+def _script(script: Path, target: Path, projected: bool, code: Sequence[str]) -> Path:
+    """The linker script, or beside the target one with more SRAM than there is, or with sections of code for ITCM."""
     there, text = target.with_suffix(".ld"), script.read_text()
-    if SRAM_LENGTH not in text:
-        raise BuildError(f"{script.name} does not say {SRAM_LENGTH!r}; change SRAM_LENGTH in board/build.py with it")
-    there.write_text(text.replace(SRAM_LENGTH, f"LENGTH = {PROJECTED_SRAM.size}"))
-    return there
+    changes = {SRAM_LENGTH: f"LENGTH = {PROJECTED_SRAM.size}"} if projected else {}
+    if code:
+        changes[ITCM_CODE] = "\n        ".join(f"*({section})" for section in code)
+    for old, new in changes.items():
+        if old not in text:
+            raise BuildError(f"{script.name} does not say {old!r}; change board/build.py with it")
+        text = text.replace(old, new)
+    if changes:
+        there.write_text(text)
+    return there if changes else script
 
 
 def build_kernels(
@@ -102,7 +119,7 @@ def build_kernels(
     flags = ("-Wl,--no-gc-sections", f"-Wl,-e,{min(functions) if functions else 'gg_conv2d_forward'}")
 
     def link(chosen: Sequence[Job]) -> None:
-        objects = _objects(toolchain, [*chosen, memory], target.parent / "objects")
+        objects = _objects(toolchain, [*chosen, memory], target)
         _link(toolchain, objects, firmware / SCRIPT, target, *flags)
 
     try:
@@ -152,8 +169,14 @@ def kernel_sources(kernels: str) -> list[Job]:
     return jobs
 
 
-def _objects(toolchain: Toolchain, jobs: Sequence[Job], folder: Path) -> list[Path]:
-    """Compile what is not there yet."""
+def _objects(toolchain: Toolchain, jobs: Sequence[Job], target: Path) -> list[Path]:
+    """The objects of ``target``."""
+    return compiled(toolchain, [(source, (*STRICT, *BOARD, *flags)) for source, flags in jobs], target.parent)
+
+
+def compiled(toolchain: Toolchain, jobs: Sequence[Job], beside: Path) -> list[Path]:
+    """Compile what is not there yet; objects are kept in a folder in ``beside``, or where :data:`OBJECTS` says."""
+    folder = Path(os.environ.get(OBJECTS) or beside / "objects")
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder), jobs))
@@ -174,9 +197,8 @@ def included(source: Path, folders: Sequence[Path]) -> list[Path]:
     return sorted(found)
 
 
-def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: Path) -> Path:
-    arguments = (*STRICT, *BOARD, *flags)
-    key = hashlib.sha256(repr((toolchain.compiler.command, toolchain.version, arguments)).encode())
+def _compile(toolchain: Toolchain, source: Path, flags: Sequence[str], folder: Path) -> Path:
+    key = hashlib.sha256(repr((toolchain.compiler.command, toolchain.version, flags)).encode())
     folders = [paths.data("kernels_c") / "include", *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     for file in (source, *included(source, folders)):
         content = file.read_bytes()
@@ -185,7 +207,7 @@ def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: P
     if target.exists():
         return target
     part = target.with_suffix(f".{os.getpid()}.part.o")
-    run = toolchain.run(*arguments, "-c", source, "-o", part)
+    run = toolchain.run(*flags, "-c", source, "-o", part)
     if run.returncode:
         raise BuildError(
             f"{toolchain.name} refuses {source.name}: {_complaint(run.stderr)}; correct it, or its generator"
@@ -196,8 +218,10 @@ def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: P
 
 @rule("BOARD-M1")
 def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path, *flags: str) -> None:
-    arguments = ["-nostdlib", "-static", *flags, f"-Wl,-T,{script}"]
+    # Without pages lld does not load the file's own headers, for which it would find room below the code in ITCM.
+    arguments = ["-nostdlib", "-static", "-Wl,--nmagic", *flags, f"-Wl,-T,{script}"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
+    target.parent.mkdir(parents=True, exist_ok=True)
     run = toolchain.run(*arguments, *objects, *libraries, "-o", target)
     overflows: dict[str, int] = {}
     for found in OVERFLOW.finditer(run.stderr):

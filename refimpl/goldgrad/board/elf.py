@@ -21,8 +21,8 @@ except ModuleNotFoundError:
 CORE = "Cortex-M7"
 ARCHITECTURES = {11: "ARMv6-M", 12: "ARMv6S-M", 13: "ARMv7E-M"}
 """Tag_CPU_arch of what a Cortex-M7 runs; ARMv7-M is 10 with profile M."""
-WRITE, ALLOC = 1, 2
-"""Flags of a section: SHF_WRITE, SHF_ALLOC."""
+WRITE, ALLOC, EXECINSTR = 1, 2, 4
+"""Flags of a section: SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR."""
 REMEDY = f"give an ELF for {CORE}"
 
 
@@ -160,6 +160,16 @@ class Elf:
         if at < 0 or address >= functions[at][0] + max(functions[at][1], 2):
             return ""
         return f"{functions[at][2]}+{address - functions[at][0]:#x}"
+
+
+def code_sections(file: Path) -> list[tuple[str, int, int]]:
+    """The sections of an object file that hold code: name, bytes, alignment."""
+    with file.open("rb") as stream:
+        return [
+            (s.name, s["sh_size"], max(s["sh_addralign"], 1))
+            for s in ELFFile(stream).iter_sections()
+            if s["sh_flags"] & EXECINSTR and s["sh_size"]
+        ]
 
 
 def _check_core(path: Path, file: ELFFile) -> None:

@@ -44,13 +44,16 @@ class Flash:
     """Bytes of flash (MEAS-S6)."""
 
     text: int
+    """With the vectors, without what runs in ITCM."""
+    itcm: int
+    """The image of the code in ITCM, which takes as much there."""
     rodata: int
     data: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.text + self.rodata + self.data
+        return self.text + self.itcm + self.rodata + self.data
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Measurement:
 @rule("MEAS-S6")
 def flash_of(elf: Elf) -> Flash:
     """Flash by section."""
-    return Flash(*(elf.section_bytes(name) for name in (".text", ".rodata", ".data")))
+    vectors, text, *images = (elf.section_bytes(name) for name in (".vectors", ".text", ".itcm", ".rodata", ".data"))
+    return Flash(vectors + text, *images)
 
 
 @rule("MEAS-S5")

@@ -22,6 +22,9 @@ class Bank:
         return self.start <= address < self.end
 
 
+ITCM = Bank("ITCM", 0, 16 << 10)
+CODE_IN_ITCM = Bank("ITCM", 0x800, 14 << 10)
+"""What may be used of it (BOARD-M4): its first 2 KB are out of bounds, so that NULL faults."""
 FLASH = Bank("flash", 0x0020_0000, 1 << 20)
 """As the program sees it, on the ITCM bus."""
 FLASH_AXI = Bank("flash on the AXI bus", 0x0800_0000, 1 << 20)
@@ -36,5 +39,13 @@ BELOW_STACK = Bank("what lies below the stack", RAM.start - (64 << 10), 64 << 10
 PERIPHERALS = Bank("peripherals", 0x4000_0000, 512 << 10)
 SYSTEM = Bank("system control space", 0xE000_E000, 4 << 10)
 
-LINKER_NAMES = {"FLASH": FLASH, "FLASH_AXI": FLASH, "DTCM": DTCM, "SRAM": SRAM}
+LINKER_NAMES = {"ITCM": CODE_IN_ITCM, "FLASH": FLASH, "FLASH_AXI": FLASH, "DTCM": DTCM, "SRAM": SRAM}
 """Memory regions of the linker script."""
+
+
+def refused(address: int) -> str:
+    """What a load or a store that may not be was: code is read-only, and the rest out of bounds (BOARD-C2)."""
+    for bank in (FLASH, CODE_IN_ITCM):
+        if address in bank:
+            return f"write to {bank.name}"
+    return "access outside the memory map"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ..graph import Graph, Node
 from ..numerics import Array
@@ -31,8 +32,24 @@ class Kind:
     execute: Callable[[Graph, Node, Mapping[str, Array], Mapping[str, Array], Array, Call], None]
 
 
-def _kind(module: object) -> Kind:
-    return Kind(*(getattr(module, name) for name in ("check", "scratch_bytes", "legal_pairs", "execute")))
+Answer = TypeVar("Answer")
+
+
+def _once(ask: Callable[[Graph, Node], Answer]) -> Callable[[Graph, Node], Answer]:
+    """Ask once of a node between the same tensors: a plan asks each of its nodes time and again, in many graphs."""
+
+    def answer(graph: Graph, node: Node) -> Answer:
+        between = tuple(graph[name] for name in (*node.operands, *node.results))
+        if (ask, between) not in node.answers:
+            node.answers[ask, between] = ask(graph, node)
+        found: Answer = node.answers[ask, between]
+        return found
+
+    return answer
+
+
+def _kind(module: Any) -> Kind:
+    return Kind(module.check, _once(module.scratch_bytes), _once(module.legal_pairs), module.execute)
 
 
 KINDS: Mapping[str, Kind] = {f"composite.{m.__name__.rpartition('.')[2]}": _kind(m) for m in (whole, rows, channels)}

@@ -106,10 +106,12 @@ def firmware(
     kernels: str = KERNELS,
     projected: bool = False,
     room: int = 0,
+    itcm: bool = True,
 ) -> Firmware:
     """Plan a step, write it as C, build it with a set of kernels; the files stay in ``folder``, if one is named.
 
-    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3); ``room`` is for :func:`plan`.
+    ``projected`` builds it for a board with more SRAM than there is (BOARD-M3); ``room`` is for :func:`plan`;
+    ``itcm`` False leaves all code in flash (BOARD-M4).
 
     Raises :class:`~goldgrad.board.errors.DoesNotFit` with each region of memory that overflows, and by how much.
     """
@@ -121,7 +123,7 @@ def firmware(
     name = f"{session.graph.name}-{session.scheme.name}"
     program = place / f"{name}.c"
     program.write_text(source)
-    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected)
+    elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected, itcm=itcm)
     return Firmware(planned, source, elf, toolchain)
 
 

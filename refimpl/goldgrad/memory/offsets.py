@@ -119,10 +119,16 @@ class Packing:
             others = np.concatenate(met)
             self.meets.append([owner[others], mine, size[others]])
 
-    def place(self, order: Sequence[int]) -> list[int]:
-        """Each block in turn at the lowest offset at which it touches none that is there; offsets by number."""
+    def place(self, order: Sequence[int], like: tuple[Sequence[int], Sequence[int]] = ((), ())) -> list[int]:
+        """Each block in turn at the lowest offset at which it touches none that is there; offsets by number.
+
+        ``like``: another order and its offsets, which hold for as long as both orders go the same way.
+        """
         offsets = np.full(len(self.items), -1)
-        for i in order:
+        same = next((at for at, (i, j) in enumerate(zip(order, like[0], strict=False)) if i != j), len(like[0]))
+        for i in order[:same]:
+            offsets[i] = like[1][i]
+        for i in order[same:]:
             others, mine, theirs = self.meets[i]
             there = offsets[others]
             placed = there >= 0
@@ -163,8 +169,9 @@ class Packing:
         for _ in range(tries):
             if self.height(best) <= enough:
                 break
-            order = self._lift(order, offsets, random)
-            offsets = self.place(order)
+            before = order, offsets
+            order = self._lift(*before, random)
+            offsets = self.place(order, before)
             if self.height(offsets) <= self.height(best):
                 best, best_order = offsets, order
             elif random.random() < 0.1:

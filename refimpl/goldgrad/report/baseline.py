@@ -19,7 +19,7 @@ from .files import check_outputs, write_json
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable in which GitHub names the file of a step's summary, in Markdown."""
 TOTALS = {"instructions": "instructions", "stack": "stack high-water", "sram": "SRAM", "flash": "flash"}
-PARTS = {"data": ".data", "bss": ".bss", "text": ".text", "rodata": ".rodata"}
+PARTS = {"data": ".data", "bss": ".bss", "text": ".text", "itcm": ".itcm", "rodata": ".rodata"}
 COLUMNS = ("", "baseline", "now", "change", "")
 
 

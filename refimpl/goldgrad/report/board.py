@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..board.emulators import BACKENDS
 from ..board.errors import EmulatorDied
-from ..board.memory_map import DTCM, FLASH, SRAM
+from ..board.memory_map import DTCM, FLASH, ITCM, SRAM
 from ..board.timing.memory import watched
 from ..errors import GoldgradError
 from ..jobs import digits, on_board
@@ -58,6 +58,8 @@ class Wanted:
     """Where the timing model takes code and data to be; None: no cycles."""
     room: int = 0
     """Bytes that the plan may take for speed, beyond the least."""
+    itcm: bool = True
+    """Whether some of the kernels run from ITCM."""
 
 
 def run(console: Console, wanted: Wanted) -> int:
@@ -65,7 +67,7 @@ def run(console: Console, wanted: Wanted) -> int:
     steps = _check(wanted)
     names = on_board.chosen_emulators(wanted.emulator, wanted.memory)
     kernels = wanted.kernels or on_board.KERNELS
-    made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels, room=wanted.room)
+    made = on_board.firmware(_session(wanted), wanted.keep, kernels=kernels, room=wanted.room, itcm=wanted.itcm)
     count = f"{steps:,} step{'s' if steps > 1 else ''}"
     console.print(f"[bold]{wanted.model}[/bold], scheme {wanted.scheme}: {count} on an emulated STM32F746")
     console.print(f"kernels: {kernels}; compiler: {made.toolchain.version}")
@@ -177,7 +179,9 @@ def _memory(run_: on_board.BoardRun, made: on_board.Firmware) -> Table:
         )
     table.add_row("[bold]SRAM[/bold]", f"[bold]{m.sram.total:,}[/bold]", f"{SRAM.size + DTCM.size:,}")
     table.add_section()
-    for name in ("text", "rodata", "data"):
+    table.add_row("code", f"{m.flash.itcm:,}", f"{ITCM.size:,} {ITCM.name}")
+    table.add_section()
+    for name in ("text", "itcm", "rodata", "data"):
         table.add_row(f".{name}", f"{getattr(m.flash, name):,}", "")
     table.add_row("[bold]flash[/bold]", f"[bold]{m.flash.total:,}[/bold]", f"{FLASH.size:,}")
     return table

@@ -16,7 +16,7 @@ from capstone import arm
 from ...rules import rule
 from ..errors import EmulatorDied
 from ..timing.decode import disassembler
-from ..timing.edges import Accesses, Block
+from ..timing.edges import Accesses, Block, fetched
 from ..timing.memory import Place
 from .unicorn import BLOCK_HOOK, PAGE, engine_library, hook_blocks
 
@@ -110,7 +110,7 @@ class CallAccesses:
         )
         self._plans: dict[int, tuple[Access, int, int, int]] = {}
         registers = _registers()
-        fetched = False
+        in_flash = False
         for block in sorted(set(blocks)):
             before = -1
             for found in disassembler().disasm(code(*block), block.start):
@@ -119,12 +119,12 @@ class CallAccesses:
                     base, added = (registers.get(name, -1) for name in (access.base, access.added))
                     self._plans[found.address] = (access, base, added, before)
                 before = found.address
-            fetched |= self._placed(block.start) in (Place.FLASH, Place.FLASH_ITCM)
+            in_flash |= self._placed(block.start) in (Place.FLASH, Place.FLASH_ITCM)
         self._last = {before: NOWHERE for *_, before in self._plans.values() if before in self._plans}
         """Where the latest access of each instruction went that stands right before another with one."""
-        self._hook(uc, fetched)
+        self._hook(uc, in_flash)
 
-    def _hook(self, uc: Any, fetched: bool) -> None:
+    def _hook(self, uc: Any, in_flash: bool) -> None:
         from unicorn.unicorn_const import UC_HOOK_CODE
 
         engine = ctypes.CDLL(str(engine_library()))
@@ -155,7 +155,7 @@ class CallAccesses:
             )
             if status:
                 raise EmulatorDied(f"unicorn takes no hook for {at:#x} (error {status}); time it with --memory dtcm")
-        if fetched:
+        if in_flash:
             hook_blocks(engine, uc, self._hooks[1], None)
 
     @rule("TIM-S6", "TIM-S7")
@@ -194,7 +194,7 @@ class CallAccesses:
         cache, name = (self._code, "flash") if place is Place.FLASH else (self._art, "flash_itcm")
         for line in range(start // LINE, (start + size - 1) // LINE + 1):
             if cache.missed(line):
-                self._counted(0, name)
+                self._counted(fetched(start), name)
 
     def take(self, region: int) -> dict[tuple[int, int], Accesses]:
         """What was counted, as if all had been in one region."""

@@ -53,8 +53,6 @@ class MemoryState(ctypes.Structure):
         ("event_count", ctypes.c_uint32),
         ("touched_count", ctypes.c_uint32),
         ("full", ctypes.c_uint32),
-        ("fetches", ctypes.c_uint32),
-        ("fetches_itcm", ctypes.c_uint32),
         ("lines", ctypes.c_uint32 * CACHE_LINES),
     )
 

@@ -26,8 +26,8 @@ struct gg_access { /* an instruction; counts since the last mark */
     uint32_t unaligned, same_bank, flash, flash_itcm, sram;
 };
 
-struct gg_event { /* the same by region: pc 0 counts fetches */
-    uint32_t pc;
+struct gg_event { /* the same by region */
+    uint32_t pc;  /* or 1 + the address of a block of code: what fetching it missed */
     int32_t region;
     uint64_t unaligned, same_bank, flash, flash_itcm, sram;
 };
@@ -39,7 +39,6 @@ struct gg_memory {
     uint32_t access_room, event_room;
     uint32_t access_count, event_count, touched_count;
     uint32_t full;
-    uint32_t fetches, fetches_itcm;             /* missed since the last mark */
     uint32_t data[GG_DATA_SETS * GG_DATA_WAYS]; /* lines, the latest of a set first */
     uint32_t code[GG_CODE_SETS * GG_CODE_WAYS];
     uint32_t art[GG_ART_LINES];
@@ -107,21 +106,6 @@ static inline void gg_accessed(struct gg_memory *m, struct gg_access *a, uint32_
     }
 }
 
-/* Code from start on is executed. */
-static inline void gg_fetched(struct gg_memory *m, uint32_t start, uint32_t size) {
-    const enum gg_place place = gg_place(start);
-    if (place != GG_FLASH && place != GG_FLASH_ITCM) {
-        return;
-    }
-    for (uint32_t line = start / GG_LINE; line <= (start + size - 1) / GG_LINE; ++line) {
-        if (place == GG_FLASH) {
-            m->fetches += gg_missed_line(&m->code[line % GG_CODE_SETS * GG_CODE_WAYS], GG_CODE_WAYS, line, 1);
-        } else {
-            m->fetches_itcm += gg_missed_line(m->art, GG_ART_LINES, line, 1);
-        }
-    }
-}
-
 static inline struct gg_event *gg_event(struct gg_memory *m, uint32_t pc, int32_t region) {
     uint32_t at = ((pc >> 1) * 2654435761U ^ (uint32_t)region * 40503U);
     at ^= at >> 15;
@@ -143,6 +127,23 @@ static inline struct gg_event *gg_event(struct gg_memory *m, uint32_t pc, int32_
     }
 }
 
+/* A block of code is executed. */
+static inline void gg_fetched(struct gg_memory *m, uint32_t start, uint32_t size, int32_t region) {
+    const enum gg_place place = gg_place(start);
+    if (place != GG_FLASH && place != GG_FLASH_ITCM) {
+        return;
+    }
+    for (uint32_t line = start / GG_LINE; line <= (start + size - 1) / GG_LINE; ++line) {
+        const uint32_t is_missed =
+            place == GG_FLASH ? gg_missed_line(&m->code[line % GG_CODE_SETS * GG_CODE_WAYS], GG_CODE_WAYS, line, 1)
+                              : gg_missed_line(m->art, GG_ART_LINES, line, 1);
+        if (is_missed) {
+            struct gg_event *e = gg_event(m, start | 1U, region);
+            *(place == GG_FLASH ? &e->flash : &e->flash_itcm) += 1;
+        }
+    }
+}
+
 /* A region ends: what was counted in it is its own. */
 static inline void gg_fold(struct gg_memory *m, int32_t region) {
     for (uint32_t i = 0; i < m->touched_count; ++i) {
@@ -156,10 +157,6 @@ static inline void gg_fold(struct gg_memory *m, int32_t region) {
         a->is_touched = a->unaligned = a->same_bank = a->flash = a->flash_itcm = a->sram = 0;
     }
     m->touched_count = 0;
-    struct gg_event *fetches = gg_event(m, 0, region);
-    fetches->flash += m->fetches;
-    fetches->flash_itcm += m->fetches_itcm;
-    m->fetches = m->fetches_itcm = 0;
 }
 
 /* The record of an instruction; before is that of the one right before it. */

@@ -88,7 +88,7 @@ static void on_block(unsigned int cpu, void *data) {
     const uint32_t at = (uint32_t)(uintptr_t)data;
     gg_count_edge(watch, at, (int32_t)state->region);
     if (memory != NULL) {
-        gg_fetched(memory, watch->blocks[at].start, watch->blocks[at].size);
+        gg_fetched(memory, watch->blocks[at].start, watch->blocks[at].size, (int32_t)state->region);
     }
 }
 

@@ -29,7 +29,7 @@ from ... import paths
 from ...rules import rule
 from ..elf import Elf
 from ..errors import EmulatorDied
-from ..memory_map import BELOW_STACK, FLASH
+from ..memory_map import BELOW_STACK, FLASH, refused
 from ..program import FIRMWARE
 from ..timing.edges import Trace
 from . import EDGES, Emulator, Fault, Run, Stop, can_watch
@@ -194,11 +194,11 @@ class Renode(Emulator):
             address, pc = int(found["address"], 16), int(found["pc"], 16)
             below = address in BELOW_STACK
             if found["access"] == "Execute":
-                what = "execution outside flash"
+                what = "execution outside code"
             elif below:
                 what = "stack overflow"
             else:
-                what = "write to flash" if address in FLASH else "access outside the memory map"
+                what = refused(address)
             return Fault(what, pc, lr, address, is_stack_overflow=below)
         if stray := STRAY.search(new):
             return Fault("access outside the memory map", int(stray["pc"], 16), None, int(stray["address"], 16))

@@ -5,8 +5,9 @@ every time.  (Its hook for single instructions leaves out those that an IT block
 spoil the state of an IT block.)  A small C function counts where this machine has a compiler; the same in Python, many
 times slower, where it has none.  Both can watch edges for the timing model.
 
-Faults come from the rights of pages.  The system control space is plain memory: the firmware's MPU is set up and does
-nothing.  UART registers are real enough to catch the text.
+Faults come from the rights of pages; code in ITCM can be written until startup has copied it and turns the MPU on.  The
+system control space is plain memory: the MPU is set up and does nothing.  UART registers are real enough to catch the
+text.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, ClassVar, Protocol
 from ...rules import rule
 from ..elf import Elf
 from ..errors import EmulatorDied
-from ..memory_map import BELOW_STACK, FLASH, FLASH_AXI, PERIPHERALS, RAM, SYSTEM
+from ..memory_map import BELOW_STACK, CODE_IN_ITCM, FLASH, FLASH_AXI, PERIPHERALS, RAM, SYSTEM, refused
 from ..native import native_library
 from ..program import FIRMWARE
 from ..timing.edges import Trace
@@ -69,14 +70,17 @@ class Unicorn(Emulator):
 
         self._sp, self._lr, self._pc = UC_ARM_REG_SP, UC_ARM_REG_LR, UC_ARM_REG_PC
         self._const = unicorn_const
-        self._flash = ctypes.create_string_buffer(elf.flash().ljust(FLASH.size, b"\xff"), FLASH.size)
+        self._code = ctypes.create_string_buffer(FLASH.end)  # all addresses from 0 on that code may have
+        flash = elf.flash().ljust(FLASH.size, b"\xff")
+        ctypes.memmove(ctypes.addressof(self._code) + FLASH.start, flash, FLASH.size)
         uc = Uc(
             unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS, UC_CPU_ARM_CORTEX_M7
         )
         self._uc: Any = uc
         read_only = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
         read_write = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_WRITE
-        uc.mem_map_ptr(FLASH.start, FLASH.size, read_only, ctypes.addressof(self._flash))
+        for bank, rights in ((FLASH, read_only), (CODE_IN_ITCM, unicorn_const.UC_PROT_ALL)):
+            uc.mem_map_ptr(bank.start, bank.size, rights, ctypes.addressof(self._code) + bank.start)
         uc.mem_map(RAM.start, _ram_bytes(elf), read_write)
         uc.mem_map(SYSTEM.start, SYSTEM.size, read_write)
         uc.mmio_map(PERIPHERALS.start, PERIPHERALS.size, self._read_register, None, self._write_register, None)
@@ -90,9 +94,11 @@ class Unicorn(Emulator):
         self._mark = mark.address
         library = native_library("unicorn_counter.c") if native else None
         regions = elf.word(elf.symbol("gg_program").address + 20)
-        arguments = (uc, self._flash, mark.address, mark.address + mark.size, tuple(stops), regions)
+        arguments = (uc, self._code, mark.address, mark.address + mark.size, tuple(stops), regions)
         self._counter = _counter(*arguments, library=library, watch=watch is not None)
-        stack, reset = (int.from_bytes(self._flash.raw[at : at + 4], "little") for at in (0, 4))
+        on = elf.symbol("gg_mpu_on").address
+        uc.hook_add(unicorn_const.UC_HOOK_BLOCK, self._on_mpu, begin=on, end=on)
+        stack, reset = (int.from_bytes(flash[at : at + 4], "little") for at in (0, 4))
         uc.reg_write(self._sp, stack)
         self._at = reset
 
@@ -162,6 +168,10 @@ class Unicorn(Emulator):
         self._uc.hook_add(self._const.UC_HOOK_BLOCK, on_mark, begin=self._mark, end=self._mark)
         self._uc.ctl_flush_tb()  # what was translated for one hook calls that one only
 
+    def _on_mpu(self, uc: Any, _address: int, _size: int, _data: Any) -> None:
+        c = self._const
+        uc.mem_protect(CODE_IN_ITCM.start, CODE_IN_ITCM.size, c.UC_PROT_READ | c.UC_PROT_EXEC)
+
     def _read_register(self, _uc: Any, offset: int, _size: int, _data: Any) -> int:
         return TXE if offset == USART3_ISR else self._registers.get(offset, 0)
 
@@ -175,13 +185,11 @@ class Unicorn(Emulator):
         c = self._const
         below = address in BELOW_STACK
         if access in (c.UC_MEM_FETCH_UNMAPPED, c.UC_MEM_FETCH_PROT):
-            what = "execution outside flash"
+            what = "execution outside code"
         elif below:
             what = "stack overflow"
-        elif access == c.UC_MEM_WRITE_PROT:
-            what = "write to flash"
         else:
-            what = "access outside the memory map"
+            what = refused(address)
         self._fault = Fault(what, uc.reg_read(self._pc), uc.reg_read(self._lr), address, is_stack_overflow=below)
         return False
 
@@ -235,11 +243,11 @@ class BlockCounter(Protocol):
 class _InPython:
     """Counts in a Python callback a block."""
 
-    def __init__(self, uc: Any, flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
+    def __init__(self, uc: Any, code: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
         from unicorn.arm_const import UC_ARM_REG_R0
         from unicorn.unicorn_const import UC_HOOK_BLOCK
 
-        self._code, self._mark, self._mark_end, self._stops, self._r0 = flash, mark, mark_end, stops, UC_ARM_REG_R0
+        self._code, self._mark, self._mark_end, self._stops, self._r0 = code, mark, mark_end, stops, UC_ARM_REG_R0
         self._sizes: dict[tuple[int, int], int] = {}
         self._counts: Counter[int] = Counter()
         self._left = 0
@@ -272,8 +280,7 @@ class _InPython:
             return
         count = self._sizes.get((address, size))
         if count is None:
-            start = address - FLASH.start
-            count = self._sizes[address, size] = count_instructions(self._code[start : start + size])
+            count = self._sizes[address, size] = count_instructions(self._code[address : address + size])
         self._counts[self.region] += count
         self._left -= count
 
@@ -287,7 +294,7 @@ class _WatchingInPython:
     It goes around Unicorn's own binding, which takes longer for a call than all that is done here.
     """
 
-    def __init__(self, uc: Any, _flash: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
+    def __init__(self, uc: Any, _code: Any, mark: int, mark_end: int, stops: tuple[int, ...], _regions: int) -> None:
         from unicorn.arm_const import UC_ARM_REG_PC, UC_ARM_REG_R0
 
         engine = self._engine = ctypes.CDLL(str(engine_library()))
@@ -356,7 +363,6 @@ class _State(ctypes.Structure):
         ("emu_stop", ctypes.c_void_p),
         ("mem_read", ctypes.c_void_p),
         ("watch", ctypes.POINTER(WatchState)),
-        ("code_start", ctypes.c_uint32),
         ("code_size", ctypes.c_uint32),
         ("mark", ctypes.c_uint32),
         ("mark_end", ctypes.c_uint32),
@@ -377,7 +383,7 @@ class _InC:
         library: Path,
         watch: WatchInC | None,
         uc: Any,
-        flash: Any,
+        code: Any,
         mark: int,
         mark_end: int,
         stops: tuple[int, ...],
@@ -388,18 +394,17 @@ class _InC:
         engine = ctypes.CDLL(str(engine_library()))
         self._library = ctypes.CDLL(str(library))
         self._counts = (ctypes.c_uint64 * (regions - FIRST))()
-        self._known = (ctypes.c_uint32 * (FLASH.size // 2))()
-        self._flash = flash
+        self._known = (ctypes.c_uint32 * (FLASH.end // 2 if code else 0))()
+        self._code = code
         self._state = _State(
             counts=self._counts,
-            code=ctypes.addressof(flash) if flash else None,
+            code=ctypes.addressof(code) if code else None,
             known=ctypes.addressof(self._known),
             reg_read=ctypes.cast(engine.uc_reg_read, ctypes.c_void_p).value,
             emu_stop=ctypes.cast(engine.uc_emu_stop, ctypes.c_void_p).value,
             mem_read=ctypes.cast(engine.uc_mem_read, ctypes.c_void_p).value,
             watch=ctypes.pointer(watch.state) if watch else None,
-            code_start=FLASH.start,
-            code_size=FLASH.size,
+            code_size=FLASH.end if code else 0,
             mark=mark,
             mark_end=mark_end,
             stops=(ctypes.c_uint32 * 2)(*stops),

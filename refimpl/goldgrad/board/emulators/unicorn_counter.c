@@ -13,7 +13,7 @@ struct counter {
     int (*emu_stop)(void *uc);
     int (*mem_read)(void *uc, uint64_t address, void *bytes, size_t size);
     struct gg_watch *watch; /* edges, or NULL */
-    uint32_t code_start, code_size;
+    uint32_t code_size;     /* from address 0 on */
     uint32_t mark, mark_end;
     uint32_t stops[2];
     int32_t r0;
@@ -25,14 +25,14 @@ struct counter {
 
 void gg_count_block(void *uc, uint64_t address, uint32_t size, struct counter *c);
 
-static uint32_t instructions(const struct counter *c, uint32_t offset, uint32_t size) {
-    if (offset >= c->code_size || size > c->code_size - offset || size > UINT16_MAX) {
+static uint32_t instructions(const struct counter *c, uint32_t address, uint32_t size) {
+    if (address >= c->code_size || size > c->code_size - address || size > UINT16_MAX) {
         return 0;
     }
-    uint32_t *known = &c->known[offset / 2];
+    uint32_t *known = &c->known[address / 2];
     if (*known >> 16 != size) {
         uint32_t count = 0;
-        for (uint32_t at = 0; at + 1 < size; at += c->code[offset + at + 1] >= 0xE8 ? 4 : 2) {
+        for (uint32_t at = 0; at + 1 < size; at += c->code[address + at + 1] >= 0xE8 ? 4 : 2) {
             ++count;
         }
         *known = size << 16 | count;
@@ -46,13 +46,12 @@ static uint32_t follow(void *uc, struct counter *c, uint32_t address, uint32_t s
     const uint32_t at = gg_find(w, address, size);
     if (w->blocks[at].size == 0) {
         uint8_t bytes[UINT16_MAX];
-        const uint32_t offset = address - c->code_start;
         if (size > sizeof bytes) {
             w->full = 1;
             return 0;
         }
-        if (c->code != NULL && offset < c->code_size && size <= c->code_size - offset) {
-            gg_learn(w, at, address, size, c->code + offset);
+        if (c->code != NULL && address < c->code_size && size <= c->code_size - address) {
+            gg_learn(w, at, address, size, c->code + address);
         } else if (c->mem_read(uc, address, bytes, size) == 0) {
             gg_learn(w, at, address, size, bytes);
         }
@@ -86,8 +85,7 @@ void gg_count_block(void *uc, uint64_t where, uint32_t size, struct counter *c) 
         }
         return;
     }
-    const uint32_t count =
-        c->watch != NULL ? follow(uc, c, address, size) : instructions(c, address - c->code_start, size);
+    const uint32_t count = c->watch != NULL ? follow(uc, c, address, size) : instructions(c, address, size);
     c->counts[c->region + 2] += count;
     c->left -= count;
 }

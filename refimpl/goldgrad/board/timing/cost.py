@@ -173,14 +173,14 @@ class Model:
 
     @rule("TIM-S6", "TIM-S7")
     def waits(self, trace: Trace) -> dict[tuple[int, int], Cycles]:
-        """What loads waited for memory, by region and address; at address 0 what fetches did."""
+        """What loads waited for memory, by region and address; at odd addresses what fetches did (edges.fetched)."""
         found: dict[tuple[int, int], Cycles] = {}
         cost, slots = self.table.memory, self._slots(trace) if trace.memory else {}
         for (region, address), seen in (trace.memory or {}).items():
             cycles = found[region, address] = Cycles()
             flash = seen.flash * cost.flash_axi + seen.flash_itcm * cost.flash_itcm
             if self._memory == "flash-aware":
-                setattr(cycles, "flash_data" if address else "flash_instruction", flash)
+                setattr(cycles, "flash_instruction" if address & 1 else "flash_data", flash)
             times, younger, beside_load = slots.get((region, address), (1, 0, 0))
             waits = younger * cost.unaligned_younger + (times - younger) * cost.unaligned_older
             cycles.unaligned = seen.unaligned * waits / times

@@ -29,7 +29,7 @@ class Edge(NamedTuple):
 
 
 class Accesses(NamedTuple):
-    """What an instruction met in memory, in numbers of its loads; of address 0 the fetches of a region."""
+    """What an instruction met in memory, in numbers of its loads; or a block of code, in lines fetched."""
 
     unaligned: int = 0
     same_bank: int = 0
@@ -46,6 +46,11 @@ class Accesses(NamedTuple):
         return Accesses(*(a + b for a, b in zip(self, other, strict=True)))
 
 
+def fetched(block: int) -> int:
+    """What stands for the fetches of the block at an address, among instructions, which stand for their loads."""
+    return block | 1
+
+
 @dataclass
 class Trace:
     """Counts of one run or several."""
@@ -54,7 +59,7 @@ class Trace:
     missed: Counter[Edge] = field(default_factory=Counter)
     """How often the branch at the end of ``before`` was predicted wrongly."""
     memory: dict[tuple[int, int], Accesses] | None = None
-    """By region and address of the instruction; None if memory was not watched."""
+    """By region and address, of an instruction or :func:`fetched`; None if memory was not watched."""
 
     def update(self, other: Trace) -> None:
         """Add what another run counted."""
