@@ -11,9 +11,9 @@ from goldgrad.composites import unfold as without_composites
 from goldgrad.graph import validate
 from goldgrad.kernels import scratch_bytes
 from goldgrad.memory.demand import demands, profile
+from goldgrad.memory.groups import row_sizes, with_larger_groups, with_row_groups, without_row_groups
 from goldgrad.memory.offsets import place
 from goldgrad.memory.plan import check_plan, plan
-from goldgrad.memory.row_groups import group_sizes, with_row_groups, without_row_groups
 from goldgrad.memory.scratch import scratch_name
 from goldgrad.memory.unfold import unfolded
 from goldgrad.models import architecture
@@ -67,7 +67,7 @@ def test_rows_run_in_groups_in_the_same_arena(planned, undone):
         assert found.arena_bytes <= alone.arena_bytes
         assert found.live_peak_bytes == alone.live_peak_bytes
         for node in found.graph.nodes:
-            larger = group_sizes(found.graph, replace(node, attributes={}))
+            larger = row_sizes(found.graph, replace(node, attributes={}))
             assert node.function != "composite.rows" or node.attributes.get("group", 1) in (1, *larger)
     assert rows_of(undone) == {"conv02.y": 1, "conv05.y": 3, "add02.y": 8, "conv11.y": 8, "add04.y": 8}
 
@@ -90,12 +90,34 @@ def test_scratch_takes_what_is_free_where_nothing_else_finds_a_place(planned):
     assert (none, same) == (graph, placement), "where nothing is idle there are no groups"
 
 
+@pytest.mark.rules("MEM-S11")
+def test_channels_take_what_is_free(planned):
+    """Smaller groups than there is room for get larger, and nothing moves but their own scratch."""
+    smaller = [
+        replace(node, attributes={"group": 8})
+        if node.function == "composite.channels" and "group" in node.attributes
+        else node
+        for node in planned.graph.nodes
+    ]
+    graph = replace(planned.graph, nodes=tuple(smaller))
+    live, limit = profile(graph).live, planned.arena_bytes
+    grouped, found = with_larger_groups(graph, planned.placement, live, limit, limit)
+    check_plan(validate(grouped), found)
+    widened = [(a, b) for a, b in zip(graph.nodes, grouped.nodes, strict=True) if a != b]
+    assert len(widened) >= 5
+    assert all(8 < b.attributes["group"] <= 64 for _, b in widened)
+    assert max(b.attributes["group"] for _, b in widened) == 64
+    moved = {name for name in found if found[name] != planned.placement[name]}
+    assert moved <= {scratch_name(node) for node, _ in widened}
+    assert replace(planned, graph=grouped, placement=found).arena_bytes <= limit
+
+
 @pytest.mark.rules("STREAM-S15")
 def test_tiles_of_columns_have_no_groups_of_rows(planned):
     block = next(node for node in planned.graph.nodes if node.function == "composite.rows")
-    assert group_sizes(planned.graph, block) == [64, 32, 22, 16, 13, 11, 10, 8, 7, 6, 5, 4, 3, 2]
+    assert row_sizes(planned.graph, block) == [64, 32, 22, 16, 13, 11, 10, 8, 7, 6, 5, 4, 3, 2]
     for attributes in ({"columns": 4}, {"group": 2}):
-        assert group_sizes(planned.graph, replace(block, attributes=attributes)) == []
+        assert row_sizes(planned.graph, replace(block, attributes=attributes)) == []
 
 
 @pytest.mark.rules("MEM-S2", "ABI-S5", "ABI-M1")

@@ -15,9 +15,9 @@ from ..passes.reorder import STATES, order
 from ..rules import rule
 from .bound import bound_of_any_order, floor
 from .demand import Profile, counted, demands, fed_samples, profile
+from .groups import with_row_groups
 from .liveness import Life, lives
 from .offsets import TRIES, place
-from .row_groups import with_row_groups
 from .scratch import scratch_bytes, scratch_name
 from .sharing import Placement, check_placement, placed_bytes
 

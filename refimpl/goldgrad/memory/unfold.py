@@ -8,9 +8,9 @@ from ..graph import Graph, Node, validate
 from ..rules import rule
 from .bound import bound_of_any_order
 from .demand import demands, profile
+from .groups import with_larger_groups, with_row_groups, without_row_groups
 from .offsets import place
 from .plan import Plan, check_plan
-from .row_groups import with_row_groups, without_row_groups
 from .sharing import Placement
 
 NAME = "unfold"
@@ -22,7 +22,8 @@ def unfolded(plan: Plan) -> Plan:
     """The plan with as many streamed forward blocks replaced by their nodes as its arena has room for.
 
     Nodes are tried from the last to the first, and keep their order; the arena of what is returned is no larger.  What
-    is still streamed gets groups of rows anew, if the plan has them: the arena is another one.
+    is still streamed gets groups of rows anew, and of channels larger ones, if the plan has groups: the arena is
+    another one.
     """
     graph, undone = without_row_groups(plan.graph), list[Graph]()
     in_place = "in-place" in plan.passes
@@ -39,15 +40,15 @@ def unfolded(plan: Plan) -> Plan:
         found = replace(plan, graph=graph, placement=placement, profile=profile(graph, asked))
         if found.arena_bytes <= plan.arena_bytes:
             found = replace(found, passes=(*plan.passes, NAME), bound_bytes=bound_of_any_order(graph, asked))
-            found = _with_row_groups(found, plan.arena_bytes) if "group" in plan.passes else found
+            found = _with_groups(found, plan.arena_bytes) if "group" in plan.passes else found
             check_plan(validate(found.graph), found.placement)
             return found
     return plan
 
 
 @rule("MEM-S11", "STREAM-S15")
-def _with_row_groups(plan: Plan, limit: int) -> Plan:
-    """The plan with blocks that are still streamed in groups of rows, as far as they fit into so many bytes."""
+def _with_groups(plan: Plan, limit: int) -> Plan:
+    """The plan with groups of rows, and larger ones of channels, as far as they fit into so many bytes."""
     in_place = "in-place" in plan.passes
 
     def placed(grouped: Graph) -> Placement:
@@ -55,6 +56,7 @@ def _with_row_groups(plan: Plan, limit: int) -> Plan:
 
     live = plan.profile.live
     graph, placement = with_row_groups(plan.graph, plan.placement, live, limit, limit, placed)
+    graph, placement = with_larger_groups(graph, placement, live, limit, limit)
     return replace(plan, graph=graph, placement=placement, profile=profile(graph, demands(graph, in_place)))
 
 

@@ -17,7 +17,7 @@ from ..memory.sharing import legal_pairs
 from ..rules import rule
 
 MOST = 4 * BYTE
-"""Channels in a group: with more, kernels gain next to nothing."""
+"""Channels in a group for which a place is sought: with more, kernels gain little."""
 
 
 @rule("STREAM-S13")
@@ -28,17 +28,26 @@ def group(graph: Graph, live: Sequence[int], budget: int, below: Mapping[int, in
     size their groups must stay below.  What may share a place stays so.
     """
     limits = below or {}
-    nodes = (_grouped(graph, node, budget - live[i], limits.get(i, MOST + 1)) for i, node in enumerate(graph.nodes))
+    nodes = (_grouped(graph, node, budget - live[i], limits.get(i)) for i, node in enumerate(graph.nodes))
     return replace(graph, nodes=tuple(nodes))
 
 
-def _grouped(graph: Graph, node: Node, idle: int, below: int) -> Node:
-    if node.function != "composite.channels" or node.attributes:
+def _grouped(graph: Graph, node: Node, idle: int, below: int | None) -> Node:
+    sizes = [size for size in channel_sizes(graph, node, MOST) if below is None or size < below]
+    if not sizes:
         return node
-    slicing, scratch, pairs = Slicing(graph, node), scratch_bytes(graph, node), legal_pairs(graph, node)
-    for size in range((below - 1) // BYTE * BYTE, 0, -BYTE):
+    scratch, pairs = scratch_bytes(graph, node), legal_pairs(graph, node)
+    for size in sizes:
         wide = replace(node, attributes={"group": size})
-        fits = slicing.takes(size) and scratch_bytes(graph, wide) - scratch <= idle
-        if fits and legal_pairs(graph, wide) == pairs:
+        if scratch_bytes(graph, wide) - scratch <= idle and legal_pairs(graph, wide) == pairs:
             return wide
     return node
+
+
+@rule("STREAM-S13")
+def channel_sizes(graph: Graph, node: Node, most: int) -> list[int]:
+    """The groups in which a streamed backward block can run, larger than its own, the largest first."""
+    if node.function != "composite.channels":
+        return []
+    slicing = Slicing(graph, node)
+    return [size for size in range(most // BYTE * BYTE, slicing.group, -BYTE) if slicing.takes(size)]

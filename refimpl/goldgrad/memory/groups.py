@@ -1,8 +1,8 @@
-"""Groups of rows: streamed forward blocks that take what lies idle around their scratch (specs/streaming.md).
+"""Groups where they cost no byte: streamed blocks take what lies idle around their scratch (specs/streaming.md).
 
 A kernel that is called for a row widens all weights for it, and makes planes of all rows under the window.  For
-several rows at a time it does so once; bands and tiles then have more rows.  So this buys speed with scratch, as groups
-of channels do (:mod:`goldgrad.passes.group`), where the arena has bytes that nothing else takes: a block's scratch
+several rows at a time it does so once; bands and tiles then have more rows.  So this buys speed with scratch, as
+:mod:`goldgrad.passes.group` does for channels, where the arena has bytes that nothing else takes: a block's scratch
 lives at one node, so whatever is free there is its to take, and nothing has to move.
 """
 
@@ -13,14 +13,19 @@ from dataclasses import replace
 
 from ..composites.rows import Schedule
 from ..graph import Graph, Node
+from ..passes.group import channel_sizes
 from ..rules import rule
 from .liveness import lives
 from .offsets import SCRATCH
 from .scratch import scratch_bytes, scratch_name
 from .sharing import Placement, legal_pairs, placed_bytes
 
+MOST = 64
+"""Channels in a group that takes what is free anyway."""
 Free = Callable[[int], Sequence[tuple[int, int]]]
 """From where to where memory is free at a node, in ascending order."""
+Sizes = Callable[[Graph, Node], Sequence[int]]
+"""The groups that a block may get, larger than its own, the largest first."""
 
 
 @rule("STREAM-S15")
@@ -38,25 +43,39 @@ def with_row_groups(
     First all is placed anew, by ``place``, for the largest groups that no more live bytes allow; if that is no arena
     within the limit, scratch gets as large as finds a place where it is free, and all else stays.
     """
-    grouped, _ = _grouped(graph, live, budget, lambda time: [(0, budget)])
+    grouped, _ = _grouped(graph, live, budget, lambda time: [(0, budget)], row_sizes)
     placed = place(grouped) if grouped != graph else placement
     sizes = placed_bytes(grouped, placed)
     if all(offset + sizes[name] <= limit for name, offset in placed.items()):
         return grouped, placed
-    grouped, places = _grouped(graph, live, budget, lambda time: list(_free(graph, placement, time, limit)))
+    return _filled(graph, placement, live, budget, limit, row_sizes)
+
+
+@rule("MEM-S11")
+def with_larger_groups(
+    graph: Graph, placement: Placement, live: Sequence[int], budget: int, limit: int
+) -> tuple[Graph, Placement]:
+    """The graph with larger groups of channels where their scratch finds a place, and all else stays."""
+    return _filled(graph, placement, live, budget, limit, lambda graph, node: channel_sizes(graph, node, MOST))
+
+
+def _filled(
+    graph: Graph, placement: Placement, live: Sequence[int], budget: int, limit: int, sizes: Sizes
+) -> tuple[Graph, Placement]:
+    grouped, places = _grouped(graph, live, budget, lambda time: list(_free(graph, placement, time, limit)), sizes)
     return grouped, {**placement, **places}
 
 
-def _grouped(graph: Graph, live: Sequence[int], budget: int, free: Free) -> tuple[Graph, dict[str, int]]:
-    """The graph with the largest groups of rows whose scratch is free memory, and where that is."""
+def _grouped(graph: Graph, live: Sequence[int], budget: int, free: Free, sizes: Sizes) -> tuple[Graph, dict[str, int]]:
+    """The graph with the largest groups whose scratch is free memory, and where that is."""
     nodes, places = list(graph.nodes), dict[str, int]()
     for time, node in enumerate(graph.nodes):
-        sizes = group_sizes(graph, node)
-        if not sizes:
+        larger = sizes(graph, node)
+        if not larger:
             continue
         spans = free(time)
         idle, pairs = budget - live[time] + scratch_bytes(graph, node), legal_pairs(graph, node)
-        for size in sizes:
+        for size in larger:
             wide = replace(node, attributes={**node.attributes, "group": size})
             wanted = scratch_bytes(graph, wide)
             start = next((start for start, end in spans if start + wanted <= end), None)
@@ -67,7 +86,7 @@ def _grouped(graph: Graph, live: Sequence[int], budget: int, free: Free) -> tupl
 
 
 @rule("STREAM-S15")
-def group_sizes(graph: Graph, node: Node) -> list[int]:
+def row_sizes(graph: Graph, node: Node) -> list[int]:
     """The groups of more than one row that a block may get, the largest first.
 
     For each number of steps that its leader may take the smallest with which it takes no more.
