@@ -8,7 +8,7 @@ from ..graph import Graph, Node, validate
 from ..rules import rule
 from .bound import bound_of_any_order
 from .demand import demands, profile
-from .offsets import place
+from .offsets import place, with_constants_on_top
 from .plan import Plan, check_plan
 from .row_groups import with_row_groups, without_row_groups
 from .sharing import Placement
@@ -40,6 +40,8 @@ def unfolded(plan: Plan) -> Plan:
         if found.arena_bytes <= plan.arena_bytes:
             found = replace(found, passes=(*plan.passes, NAME), bound_bytes=bound_of_any_order(graph, asked))
             found = _with_row_groups(found, plan.arena_bytes) if "group" in plan.passes else found
+            asked = demands(found.graph, in_place)
+            found = replace(found, placement=with_constants_on_top(found.graph, asked, found.placement))
             check_plan(validate(found.graph), found.placement)
             return found
     return plan
