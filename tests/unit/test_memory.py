@@ -397,6 +397,26 @@ def test_what_always_lies_there_is_one_block():
     assert all(block.names[new] == block.names[old] for old, new in graph.updates.items())
 
 
+@mark.rules("MEM-S12")
+@mark.parametrize(("kept", "channels", "moves"), [(8, 4, True), (8, 2, False), (5, 3, False)])
+def test_what_always_lies_there_goes_from_the_bottom_to_the_top(kept, channels, moves):
+    """Unless it would take a byte more, since a float lies at a multiple of four."""
+
+    def build(b):
+        source(b, "kept", (kept,))
+        source(b, "scale", (1,), "float32")
+        save(b, source(b, "x", (1, 1, 1, channels)), "s", 1)
+        save(b, "s", "t", 1)
+
+    graph = built(build, ("kept", "scale", "t"))
+    asked, end = demands(graph), 4 + kept
+    placement = {"scale": 0, "kept": 4, "x": end, "s": end, "t": end}
+    check_plan(graph, placement)
+    moved = {"x": 0, "s": 0, "t": 0, "scale": channels, "kept": channels + 4}
+    assert offsets.with_constants_on_top(graph, asked, placement) == (moved if moves else placement)
+    assert offsets.with_constants_on_top(graph, asked, moved) == moved, "there it is"
+
+
 @mark.rules("MEM-S7")
 def test_every_block_is_placed_however_long_it_lives():
     """An input that no node reads, one that is kept, and one that ends at the first node."""

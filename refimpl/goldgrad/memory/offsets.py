@@ -233,3 +233,22 @@ def place(graph: Graph, asked: Sequence[Demand], tries: int = TRIES, seconds: fl
             if best.height(least) <= found.peak:
                 break
     return {name: offset + at for i, offset in enumerate(least) for name, at in best.items[i].names.items()}
+
+
+@rule("MEM-S12")
+def with_constants_on_top(graph: Graph, asked: Sequence[Demand], placement: Mapping[str, int]) -> dict[str, int]:
+    """The placement with what is always there on top instead of at the bottom, if the arena is no larger then."""
+    shares = profile(graph, asked).shares
+    items = blocks(graph, asked, {r: o for r, o in shares.items() if placement[r] == placement[o]})
+    if len(items) < 2:
+        return dict(placement)
+    constant, rest = items[0], items[1:]
+    is_constant = constant.spans == (Span(0, len(graph.nodes) - 1, constant.nbytes),)
+    if not is_constant or any(placement[name] != at for name, at in constant.names.items()):
+        return dict(placement)
+    moved = constant.nbytes // SCRATCH * SCRATCH
+    found = {name: placement[name] - moved for item in rest for name in item.names}
+    top = max(found[name] - at + item.nbytes for item in rest for name, at in item.names.items())
+    start = -(-top // SCRATCH) * SCRATCH
+    found |= {name: start + at for name, at in constant.names.items()}
+    return found if start + constant.nbytes <= moved + top else dict(placement)

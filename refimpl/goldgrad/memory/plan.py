@@ -17,7 +17,7 @@ from .bound import bound_of_any_order, floor
 from .demand import Profile, counted, demands, fed_samples, profile
 from .groups import with_row_groups
 from .liveness import Life, lives
-from .offsets import TRIES, place
+from .offsets import TRIES, place, with_constants_on_top
 from .scratch import scratch_bytes, scratch_name
 from .sharing import Placement, check_placement, placed_bytes
 
@@ -214,6 +214,7 @@ def plan(
         tries = tries if room else tries // FEWER
         placed = _with_row_groups(*placed, in_place, tries, seconds, limit, budget)
     graph, placement, live = placed
+    placement = with_constants_on_top(graph, demands(graph, in_place), placement)
     check_plan(graph, placement)
     return Plan(graph, placement, passes, live, bound, floor(whole, fed_samples(graph)))
 

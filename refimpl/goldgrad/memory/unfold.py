@@ -9,7 +9,7 @@ from ..rules import rule
 from .bound import bound_of_any_order
 from .demand import demands, profile
 from .groups import with_larger_groups, with_row_groups, without_row_groups
-from .offsets import place
+from .offsets import place, with_constants_on_top
 from .plan import Plan, check_plan
 from .sharing import Placement
 
@@ -41,6 +41,8 @@ def unfolded(plan: Plan) -> Plan:
         if found.arena_bytes <= plan.arena_bytes:
             found = replace(found, passes=(*plan.passes, NAME), bound_bytes=bound_of_any_order(graph, asked))
             found = _with_groups(found, plan.arena_bytes) if "group" in plan.passes else found
+            asked = demands(found.graph, in_place)
+            found = replace(found, placement=with_constants_on_top(found.graph, asked, found.placement))
             check_plan(validate(found.graph), found.placement)
             return found
     return plan
