@@ -150,7 +150,9 @@ def test_command(tmp_path):
     assert set(found["regions"][0]) == {"name", "op", "layer", "instructions"}
     assert set(found["sram"]) == {"arena", "scratch", "stack", "data", "bss", "total"}
     assert found["sram"]["total"] == sum(v for k, v in found["sram"].items() if k != "total")
-    assert set(found["flash"]) == {"text", "rodata", "data", "total"}
+    assert set(found["flash"]) == {"text", "itcm", "rodata", "data", "total"}
+    assert found["flash"]["itcm"] > 0
+    assert f"{found['flash']['itcm']:,} │ 16,384 ITCM" in text
     assert found["steps"] == len(found["loss"]) == 3
     assert "-mcpu" in " ".join(found["flags"])
     assert {file.suffix for file in keep.iterdir() if file.is_file()} >= {".c", ".elf"}
@@ -174,9 +176,10 @@ def test_what_the_others_found_is_kept_where_one_emulator_dies(tmp_path, monkeyp
     monkeypatch.setattr(on_board, "train", dies_on_the_second)
     out, picture = tmp_path / "run.json", tmp_path / "board.png"
     command = ("run", "digits", "--board", "stm32f746", "--emulator", "all", "--steps", 1)
-    result = cli(*command, "--json", out, "--picture", picture)
+    result = cli(*command, "--json", out, "--picture", picture, "--itcm", "none")
     assert isinstance(result.exception, EmulatorDied)
     found = json.loads(out.read_text())
+    assert found["flash"]["itcm"] == 0, "all code in flash"
     assert found["died"] == ["second ended; run it again"]
     assert found["bit_exact"] is True
     assert "bit-exact" in result.output
@@ -192,6 +195,8 @@ def test_what_the_others_found_is_kept_where_one_emulator_dies(tmp_path, monkeyp
         (("lenet", "--board", "stm32f746"), "there is no model 'lenet'"),
         (("mcunet-5fps", "--board", "stm32f746"), "has no scheme 'sparse'"),
         (("mcunet-5fps",), "trains on the board only"),
+        (("digits", "--board", "stm32f746", "--itcm", "some"), "--itcm is 'some'; use auto or none"),
+        (("digits", "--itcm", "none"), "--itcm none is the board's; add --board stm32f746"),
     ],
 )
 def test_bad_words_are_one_line_and_nothing_is_written(arguments, message, tmp_path, monkeypatch):

@@ -72,7 +72,7 @@ class Unicorn(Emulator):
         self._const = unicorn_const
         self._code = ctypes.create_string_buffer(FLASH.end)  # all addresses from 0 on that code may have
         flash = elf.flash().ljust(FLASH.size, b"\xff")
-        self._code[FLASH.start : FLASH.end] = flash
+        ctypes.memmove(ctypes.addressof(self._code) + FLASH.start, flash, FLASH.size)
         uc = Uc(
             unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB | unicorn_const.UC_MODE_MCLASS, UC_CPU_ARM_CORTEX_M7
         )

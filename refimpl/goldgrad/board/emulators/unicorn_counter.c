@@ -13,7 +13,7 @@ struct counter {
     int (*emu_stop)(void *uc);
     int (*mem_read)(void *uc, uint64_t address, void *bytes, size_t size);
     struct gg_watch *watch; /* edges, or NULL */
-    uint32_t code_size; /* from address 0 on */
+    uint32_t code_size;     /* from address 0 on */
     uint32_t mark, mark_end;
     uint32_t stops[2];
     int32_t r0;
@@ -85,8 +85,7 @@ void gg_count_block(void *uc, uint64_t where, uint32_t size, struct counter *c) 
         }
         return;
     }
-    const uint32_t count =
-        c->watch != NULL ? follow(uc, c, address, size) : instructions(c, address, size);
+    const uint32_t count = c->watch != NULL ? follow(uc, c, address, size) : instructions(c, address, size);
     c->counts[c->region + 2] += count;
     c->left -= count;
 }
