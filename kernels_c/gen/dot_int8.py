@@ -3,11 +3,14 @@
 Both operands are widened to pairs of int16 in scratch (gg_m7_widen_*), the two pixels' words in turn, and the four
 outputs' words in turn.  A step multiplies one pair of channels: 8 SMLAD and the 6 loads of the next step, one beside
 each of six SMLADs, so that it can issue in 8 cycles; each load comes at least two cycles before what multiplies by it.
-Four steps are a turn of the loop: 8 channels, to which operands are filled up with zeros.
+Four steps are a turn: 8 channels, to which operands are filled up with zeros.
 
-Three blocks are under way at once: beside the first turn of one, the sums of the block before are rounded, and the
-codes of the one before that are packed and stored (schedule.py finds the order).  The first two times, what is stored
-are no codes: it goes nowhere.
+Three blocks are under way at once.  In the first turn of one, the codes of the block before the one before are packed
+and stored, and the sums of the block before become floats; these are rounded in its last turns (schedule.py finds the
+order).  The first two times, what is stored are no codes: it goes nowhere.
+
+gg_m7_dot and the three like it have the first turn, and groups of outputs; where a block goes from there, they share
+(gg_m7_dot_turns): turns are not counted, but stand in a row.
 
 Registers: r0-r3 accumulators of the first pixel, r4-r7 of the second; r8, r9 the pixels' words; r10, r11 two of the
 four outputs' words; r12 and lr where the weights and the pixels are read.  All else is on the stack.

@@ -195,7 +195,7 @@ def test_only_what_a_function_needs_is_compiled(tmp_path, monkeypatch):
     wanted = {"gg_depthwise_conv2d_forward", "gg_portable_depthwise_conv2d_forward", "gg_m7_merge"}
     assert wanted <= set(more.symbols)
     assert "gg_add_forward" not in more.symbols
-    assert few < len([*(tmp_path / "objects").iterdir()]) < 15
+    assert few < len([*(tmp_path / "objects").iterdir()]) < 20
 
 
 def test_headers_are_those_that_a_source_includes():

@@ -80,6 +80,8 @@ def test_a_weight_of_which_channels_train(trained):
     draw = np.random.default_rng(len(trained))
     x = codes(draw, 1, 3, 3, 16)
     check(convolved(draw, "conv2d.forward", x, weights(draw, 9, 1, 1, 16), 16, trained, x_zero=5, y_zero=0))
+    even = codes(draw, 1, 3, 4, 16)
+    check(convolved(draw, "conv2d.forward", even, weights(draw, 12, 1, 1, 16), 16, trained, x_zero=5, y_zero=0))
     window = {"pad": (1, 1, 1, 1), "stride": (2, 2)}
     w = weights(draw, 4, 3, 3, 16)
     check(convolved(draw, "conv2d.forward", x, w, 144, trained, x_zero=5, y_zero=1, **window))

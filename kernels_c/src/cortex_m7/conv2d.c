@@ -266,8 +266,12 @@ void gg_conv2d_forward(const gg_conv2d_t *p, const int8_t *x, const int8_t *w, c
         .whole_range = p->lo == -128 && p->hi == 127,
         .dot = p->y_zero % 2 == 0 ? even : odd,
     };
-    gg_groups_t groups = {.t = &t, .trained = trained, .channels = channels, .kept = kept};
+    gg_groups_t groups; /* field by field: some compilers call a C library to clear the rest */
     gg_m7_dot_t *const dot = &groups.dot;
+    groups.t = &t;
+    groups.trained = trained;
+    groups.channels = channels;
+    groups.kept = kept;
     dot->w = t.rows;
     *(uint32_t *)(void *)(t.rows + 4 * at.depth) = GG_M7_DOT_END;
     dot->x_two = t.pixels + 4 * at.depth;

@@ -44,7 +44,8 @@ typedef struct gg_m7_dot {
 } gg_m7_dot_t;
 
 #if __SIZEOF_POINTER__ == 4
-_Static_assert(offsetof(gg_m7_dot_t, w) == 8 && offsetof(gg_m7_dot_t, change) == 64, "dot_int8.py knows where they are");
+_Static_assert(offsetof(gg_m7_dot_t, w) == 8 && offsetof(gg_m7_dot_t, change) == 64,
+               "dot_int8.py knows where they are");
 #endif
 
 void gg_m7_dot(gg_m7_dot_t *p);
