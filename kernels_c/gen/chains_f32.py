@@ -1,4 +1,4 @@
-"""The float32 cores of the backward pass that are no product of matrices: taps, and codes as float32, for a Cortex-M7.
+"""The float32 cores of training that are no product of matrices, for a Cortex-M7: taps, codes as float32, their steps.
 
 What a core computes, and what it is given, says ``kernels_c/src/cortex_m7/chains_f32.h``.
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from assembly import file, function, over, write
+from assembly import file, function, over, write, zipped
 
 TAPS = (
     "g",
@@ -102,6 +102,65 @@ def floats() -> Iterator[str]:
     yield from ("pop {r4}", "add r2, r11", "adds r12, #4", "subs r0, #1", "bne 1b")
 
 
+class Quad:
+    """UPW-S2, UPW-S5 for a word of four codes, stage by stage; each quad has its registers."""
+
+    def __init__(self, quad: int) -> None:
+        self.s = [8 + 4 * quad + i for i in range(4)]
+        self.r = ("r5", "r6", "r7", "r4") if quad == 0 else ("r9", "r10", "r12", "r8")
+        self.at = f"[r2, #{4 * quad}]"
+        self.load = f"ldr {self.r[3]}, {self.at}"
+
+    def extended(self) -> Iterator[str]:
+        """The codes as int32, in the FPU."""
+        a, b, c, d = self.r
+        s = self.s
+        yield from (f"sxtb {a}, {d}", f"sxtb {b}, {d}, ror #8", f"vmov s{s[0]}, s{s[1]}, {a}, {b}")
+        yield from (f"sxtb {c}, {d}, ror #16", f"asr {d}, {d}, #24", f"vmov s{s[2]}, s{s[3]}, {c}, {d}")
+
+    def converted(self) -> Iterator[str]:
+        """As float32."""
+        yield from (f"vcvt.f32.s32 s{s}, s{s}" for s in self.s)
+
+    def stepped(self) -> Iterator[str]:
+        """With their step, from s0 or s4 on."""
+        yield from (f"vfma.f32 s{s}, s{s - 8}, s16" for s in self.s)
+
+    def rounded(self) -> Iterator[str]:
+        """VCVTR rounds as the FPSCR says: to nearest even (NUM-N12)."""
+        yield from (f"vcvtr.s32.f32 s{s}, s{s}" for s in self.s)
+
+    def back(self) -> Iterator[str]:
+        """In core registers."""
+        s = self.s
+        yield from (f"vmov {self.r[i]}, {self.r[i + 1]}, s{s[i]}, s{s[i + 1]}" for i in (0, 2))
+
+    def saturated(self) -> Iterator[str]:
+        """To eight bits: -128 at least."""
+        yield from (f"ssat {r}, #8, {r}" for r in self.r)
+
+    def packed(self) -> Iterator[str]:
+        """In a word."""
+        yield from (f"bfi {self.r[0]}, {self.r[i]}, #{8 * i}, #8" for i in (1, 2, 3))
+
+    def stored(self) -> Iterator[str]:
+        """SSUB8 tells what is no less than -127, and SEL puts that in the place of the rest."""
+        yield from (f"ssub8 r11, {self.r[0]}, lr", f"sel {self.r[0]}, {self.r[0]}, lr", f"str {self.r[0]}, {self.at}")
+
+
+def steps() -> Iterator[str]:
+    """Two words of codes at a time, a stage of one beside another of the other; then one that is left."""
+    a, b = Quad(0), Quad(1)
+    yield from ("push {r4-r11, lr}", "vpush {d8}", "vldr s16, [r3]", "mov lr, #0x81818181", "subs r0, #2", "blt 2f")
+    yield from ("1:", a.load, b.load, "vldmia r1!, {s0-s7}", *a.extended(), *zipped(b.extended(), a.converted()))
+    yield from (*a.stepped(), *b.converted(), *a.rounded(), *b.stepped(), "subs r0, #2", *a.back())
+    yield from (*zipped(a.saturated(), b.rounded()), *zipped(a.packed(), b.back()), *zipped(b.saturated(), a.stored()))
+    yield from (*b.packed(), *b.stored(), "add r2, #8", "bge 1b")
+    yield from ("2:", "adds r0, #2", "beq 3f", a.load, "vldmia r1!, {s0-s3}", *a.extended(), *a.converted())
+    yield from (*a.stepped(), *a.rounded(), *a.back(), *a.saturated(), *a.packed(), *a.stored())
+    yield from ("3:", "vpop {d8}", "pop {r4-r11, pc}")
+
+
 FUNCTIONS = (
     function(
         "gg_m7_taps",
@@ -114,6 +173,14 @@ FUNCTIONS = (
         "const gg_m7_codes_t *p __attribute__((unused))",
         over([*floats()]),
         "CONV-S5: codes less their zero point.",
+    ),
+    function(
+        "gg_m7_steps",
+        "int32_t fours __attribute__((unused)), const float *dw __attribute__((unused)),\n"
+        "                                                 int8_t *codes __attribute__((unused)), "
+        "const float *k __attribute__((unused))",
+        steps(),
+        "UPW-S2, UPW-S5: codes that share a factor.",
     ),
 )
 

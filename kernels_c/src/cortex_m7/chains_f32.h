@@ -43,4 +43,7 @@ typedef struct {
 
 void gg_m7_floats(const gg_m7_codes_t *p);
 
+/* UPW-S2, UPW-S5 for fours >= 1 words of four codes, of any alignment: codes + k * dw, rounded, in -127 .. 127. */
+void gg_m7_steps(int32_t fours, const float *dw, int8_t *codes, const float *k);
+
 #endif
