@@ -84,7 +84,8 @@ static void widen_windows(const gg_plan_t *t, const int8_t *x, int32_t first, in
         const int32_t oh = first / s->out_w;
         const int32_t ow = first % s->out_w;
         const gg_taps_t rows = gg_row_taps(s, oh);
-        const int32_t room = s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
+        const int32_t room =
+            s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
         const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && room >= 0;
         const int32_t columns = room / s->stride_w + 1 < s->out_w ? room / s->stride_w + 1 : s->out_w;
         const int32_t here = ow + count <= columns ? count : columns - ow;
