@@ -84,7 +84,7 @@ static void fill(const gg_stripe_t *t, const int8_t *x, int32_t groups) {
     const int32_t leads = s->pad_left % 2;
     const int32_t pairs = (s->in_w - leads) / 2;
     const int32_t trails = (s->in_w - leads) % 2;
-    const int32_t whole = leads & pairs & trails;
+    const int32_t whole = leads * (pairs % 2) * trails;
     const int32_t behind_row = t->at.row_bytes - (leads + (s->in_w - leads + 1) / 2) * 16;
     uint8_t *const row = t->scratch + (t->met - t->top) * t->at.row_bytes;
     gg_m7_planes_t planes = {
