@@ -289,3 +289,36 @@ def error_in_ulps(y: npt.ArrayLike, exact: npt.ArrayLike) -> F64:
     _, exponent = np.frexp(want)
     distance = np.abs(got - want) / np.ldexp(1.0, np.maximum(exponent, -125) - 24)
     return np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, distance)
+
+
+# --- roundings of others (specs/profiles.md) ---
+
+
+@rule("PROF-S1", "PROF-S3", "PROF-S4")
+@quiet
+def truncated(x: F32 | F64) -> I64:
+    """The integer toward zero, saturated to int32; NaN gives 0: what VCVT.S32.F32 does."""
+    return np.nan_to_num(np.clip(np.trunc(x).astype(np.float64), INT32_MIN, INT32_MAX), nan=0.0).astype(np.int64)
+
+
+@rule("PROF-S9", "PROF-S10")
+@quiet
+def half_away(x: F64) -> I64:
+    """The nearest integer, a half away from zero, saturated to int32; NaN gives 0."""
+    whole = np.trunc(x)
+    return truncated(whole + np.copysign(np.abs(x - whole) >= 0.5, x))
+
+
+@rule("PROF-S6", "PROF-S11")
+def fixed_multiplier(m: Array) -> tuple[I64, I64]:
+    """M and e of m = M * 2^(e - 31), M the nearest integer, a half up; both 0 for an m below 2^-32."""
+    fraction, exponent = np.frexp(m.astype(np.float64))
+    factor, e = np.floor(fraction * 2.0**31 + 0.5).astype(np.int64), exponent.astype(np.int64)
+    return np.where(e < -31, 0, factor), np.where(e < -31, 0, e)
+
+
+@rule("PROF-S10", "PROF-S11")
+@quiet
+def div64(a: npt.ArrayLike, b: npt.ArrayLike) -> F64:
+    """a / b in float64, rounded once."""
+    return np.divide(np.asarray(a, np.float64), np.asarray(b, np.float64))

@@ -16,14 +16,16 @@ from .numerics import (
     I32,
     I64,
     INT32_MAX,
-    INT32_MIN,
     Array,
     add32,
     clamp,
+    div64,
+    fixed_multiplier,
     float32,
+    half_away,
     mul32,
-    quiet,
     sub32,
+    truncated,
 )
 from .ops import avg_pool2d, conv2d, depthwise_conv2d, fully_connected, softmax_cross_entropy
 from .ops._quantization import widen
@@ -45,19 +47,6 @@ class Profile:
     functions: Mapping[str, Run]
 
 
-@quiet
-def truncated(x: F32 | F64) -> I64:
-    """The integer toward zero, saturated to int32; NaN gives 0: what VCVT.S32.F32 does."""
-    return np.nan_to_num(np.clip(np.trunc(x).astype(np.float64), INT32_MIN, INT32_MAX), nan=0.0).astype(np.int64)
-
-
-@quiet
-def half_away(x: F64) -> I64:
-    """The nearest integer, a half away from zero, saturated to int32; NaN gives 0."""
-    whole = np.trunc(x)
-    return truncated(whole + np.copysign(np.abs(x - whole) >= 0.5, x))
-
-
 @rule("PROF-S1", "PROF-C4")
 def _truncating(acc: F64, m: Array) -> I64:
     product = mul32(float32(acc), m)
@@ -73,14 +62,11 @@ def _truncating(acc: F64, m: Array) -> I64:
 @rule("PROF-S6", "PROF-C1")
 def fixed_point(acc: F64, m: Array) -> tuple[I64, I64, I64]:
     """Accumulators, multipliers M up to 2^31, and exponents e."""
-    fraction, exponent = np.frexp(m.astype(np.float64))
-    factor, e = np.floor(fraction * 2.0**31 + 0.5).astype(np.int64), exponent.astype(np.int64)
-    factor, e = np.where(e < -31, 0, factor), np.where(e < -31, 0, e)
+    factor, e = fixed_multiplier(m)
     require(bool((e <= 30).all()), "PROF-C1", f"a multiplier has the exponent {e.max()}", "give one below 2^30")
     whole = acc.astype(np.int64)
-    shifted = np.abs(acc) * 2.0 ** np.maximum(e, 0)
     require(
-        bool((shifted <= INT32_MAX).all()),
+        bool((np.abs(whole) << np.maximum(e, 0) <= INT32_MAX).all()),
         "PROF-C1",
         "an accumulator times a power of two leaves int32",
         "give smaller multipliers",
@@ -169,11 +155,11 @@ def _fixed_point_sum(rescale: Rescale) -> Run:
 
     @rule("PROF-S11", "PROF-C3")
     def codes(x1: F64, x2: F64, m1: F32, m2: F32, y_zero: int) -> I64:
-        twice = 2.0 * np.maximum(m1, m2).astype(np.float64)
+        twice = 2.0 * np.maximum(m1, m2).astype(np.float64)  # exact, as is a product with LEFT_SHIFT
         fits = bool((twice > 0).all() and (twice < LEFT_SHIFT).all())
         require(fits, "PROF-C3", f"the multipliers are {m1[0]} and {m2[0]}", "give one above 0, and both below 2^19")
-        total = rescale(x1 * LEFT_SHIFT, m1 / twice) + rescale(x2 * LEFT_SHIFT, m2 / twice)
-        return rescale(total.astype(np.float64), twice / LEFT_SHIFT) + y_zero
+        total = rescale(x1 * LEFT_SHIFT, div64(m1, twice)) + rescale(x2 * LEFT_SHIFT, div64(m2, twice))
+        return rescale(total.astype(np.float64), div64(twice, LEFT_SHIFT)) + y_zero
 
     return _sum(codes)
 
@@ -183,7 +169,7 @@ def _integer_mean(
     x: I8, m: F32, *, x_zero: int, y_zero: int, lo: int = -128, hi: int = 127, **geometry: Any
 ) -> tuple[I8, Array]:
     total, count = avg_pool2d.accumulate(x, x_zero=0, **geometry)
-    y, mask = clamp(half_away(total / count), lo, hi)  # in float64, no mean is taken for a half that is none
+    y, mask = clamp(half_away(div64(total, count)), lo, hi)  # in float64, no mean is taken for a half that is none
     return y, pack(mask)
 
 

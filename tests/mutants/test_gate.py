@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -26,6 +27,16 @@ def test_the_mutants_are_many_and_cover_the_contradictions():
     kinds = [each["kind"] for each in found]
     assert set(kinds) == {"c", "python", "m7"}
     assert kinds.count("m7") >= 60
+
+
+def test_every_patch_fits(monkeypatch):
+    """Of a sample, those that do not would be seen one by one, run after run."""
+    monkeypatch.syspath_prepend(str(HERE))
+    gate = importlib.import_module("gate")
+    found = gate.mutants()
+    assert len(found) == len([*tables()])
+    for mutant in found:
+        assert mutant.patched() != mutant.source.read_text(encoding="utf-8"), mutant
 
 
 def test_a_sample_of_mutants_is_killed(tmp_path):

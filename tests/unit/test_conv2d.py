@@ -1,6 +1,5 @@
 """specs/ops/conv2d.md"""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +11,7 @@ from geometry import Geometry, odd, some
 from goldgrad import ConstraintError, kernels, ops
 from goldgrad.numerics import same_bits
 from goldgrad.ops import Type, conv2d
-from split_weights import PARTS, split
+from split_weights import NOT_ASCENDING, PARTS, check_list_refused, check_types_refused, misfits, split
 
 CODES = {"x_zero": -7, "y_zero": 5, "lo": -100, "hi": 90}
 POINTWISE = Geometry((2, 2), (1, 1))
@@ -349,37 +348,13 @@ def test_the_kernels_refuse_what_the_reference_refuses():
 
 
 @pytest.mark.rules("CONV-C7")
-@pytest.mark.parametrize(
-    ("trained", "channels"),
-    [
-        (None, Type((2,), "int32")),
-        (PART, None),
-        (PART, Type((3,), "int32")),
-        (PART, Type((2,), "int64")),
-        (PART, Type((2, 2), "int32")),
-        (PART, Type((), "int32")),
-        (replace(PART, dtype="uint8"), Type((2,), "int32")),
-        (replace(PART, shape=(1, *PART.shape[1:])), Type((2,), "int32")),
-        (replace(PART, shape=(*PART.shape[:-1], 9)), Type((9,), "int32")),
-        (replace(PART, shape=(*PART.shape[:-1], 0)), Type((0,), "int32")),
-    ],
-    ids=str,
-)
-def test_parts_of_a_weight_that_do_not_fit_are_refused(trained, channels):
-    with pytest.raises(
-        ConstraintError, match=r"^CONV-C7: trained is .*, channels is .*, w is .*; give int8 .* or neither$"
-    ):
-        conv2d.types(X, W, B, M, trained, channels, **ZEROS)
-    with pytest.raises(ConstraintError, match=r"^CONV-C7: trained is "):
-        conv2d.types_vjp_x(G, W, None, trained, channels, in_hw=(4, 4))
+@pytest.mark.parametrize("parts", misfits(PART), ids=str)
+def test_parts_of_a_weight_that_do_not_fit_are_refused(parts):
+    check_types_refused("CONV-C7", conv2d, (X, W, B, M, G), parts, ZEROS, in_hw=(4, 4))
 
 
 @pytest.mark.rules("CONV-C7")
 @pytest.mark.parametrize("namespace", [ops, kernels])
-@pytest.mark.parametrize("channels", [[1, 0], [1, 1], [-1, 0], [0, 9]])
+@pytest.mark.parametrize("channels", NOT_ASCENDING)
 def test_a_list_of_a_part_that_does_not_ascend_within_w_is_refused(namespace, channels):
-    x, w, b, m, g, trained = (np.zeros(t.shape, t.dtype) for t in (X, W, B, M, G, PART))
-    with pytest.raises(ConstraintError, match=r"SAVE-C3: channels is .*from 0 to "):
-        namespace.conv2d.forward(x, w, b, m, trained, np.int32(channels), **ZEROS)
-    with pytest.raises(ConstraintError, match="SAVE-C3: channels is "):
-        namespace.conv2d.vjp_x(g, w, None, trained, np.int32(channels), in_hw=(4, 4))
+    check_list_refused(namespace.conv2d, (X, W, B, M, G), PART, channels, ZEROS, in_hw=(4, 4))

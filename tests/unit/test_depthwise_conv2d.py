@@ -1,6 +1,5 @@
 """specs/ops/depthwise_conv2d.md"""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +11,7 @@ from geometry import Geometry, odd, some
 from goldgrad import ConstraintError, kernels, ops
 from goldgrad.numerics import same_bits
 from goldgrad.ops import Type, depthwise_conv2d
-from split_weights import PARTS, split
+from split_weights import NOT_ASCENDING, PARTS, check_list_refused, check_types_refused, misfits, split
 
 CODES = {"x_zero": -7, "y_zero": 5, "lo": -100, "hi": 90}
 UNEVEN = Geometry((5, 4), (3, 2), (2, 1), (1, 0, 1, 1))
@@ -345,37 +344,13 @@ def test_a_list_that_does_not_ascend_within_g_is_refused(namespace, channels):
 
 
 @pytest.mark.rules("DW-C8")
-@pytest.mark.parametrize(
-    ("trained", "channels"),
-    [
-        (None, Type((2,), "int32")),
-        (PART, None),
-        (PART, Type((3,), "int32")),
-        (PART, Type((2,), "int64")),
-        (PART, Type((2, 2), "int32")),
-        (PART, Type((), "int32")),
-        (replace(PART, dtype="uint8"), Type((2,), "int32")),
-        (replace(PART, shape=(1, *PART.shape[1:])), Type((2,), "int32")),
-        (replace(PART, shape=(*PART.shape[:-1], 9)), Type((9,), "int32")),
-        (replace(PART, shape=(*PART.shape[:-1], 0)), Type((0,), "int32")),
-    ],
-    ids=str,
-)
-def test_parts_of_a_weight_that_do_not_fit_are_refused(trained, channels):
-    with pytest.raises(
-        ConstraintError, match=r"^DW-C8: trained is .*, channels is .*, w is .*; give int8 .* or neither$"
-    ):
-        depthwise_conv2d.types(X, W, B, M, trained, channels, **ZEROS)
-    with pytest.raises(ConstraintError, match=r"^DW-C8: trained is "):
-        depthwise_conv2d.types_vjp_x(G, W, None, trained, channels, in_hw=(4, 4))
+@pytest.mark.parametrize("parts", misfits(PART), ids=str)
+def test_parts_of_a_weight_that_do_not_fit_are_refused(parts):
+    check_types_refused("DW-C8", depthwise_conv2d, (X, W, B, M, G), parts, ZEROS, in_hw=(4, 4))
 
 
 @pytest.mark.rules("DW-C8")
 @pytest.mark.parametrize("namespace", [ops, kernels])
-@pytest.mark.parametrize("channels", [[1, 0], [1, 1], [-1, 0], [0, 9]])
+@pytest.mark.parametrize("channels", NOT_ASCENDING)
 def test_a_list_of_a_part_that_does_not_ascend_within_w_is_refused(namespace, channels):
-    x, w, b, m, g, trained = (np.zeros(t.shape, t.dtype) for t in (X, W, B, M, G, PART))
-    with pytest.raises(ConstraintError, match=r"SAVE-C3: channels is .*from 0 to "):
-        namespace.depthwise_conv2d.forward(x, w, b, m, trained, np.int32(channels), **ZEROS)
-    with pytest.raises(ConstraintError, match="SAVE-C3: channels is "):
-        namespace.depthwise_conv2d.vjp_x(g, w, None, trained, np.int32(channels), in_hw=(4, 4))
+    check_list_refused(namespace.depthwise_conv2d, (X, W, B, M, G), PART, channels, ZEROS, in_hw=(4, 4))

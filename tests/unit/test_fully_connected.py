@@ -1,6 +1,5 @@
 """specs/ops/fully_connected.md"""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +10,7 @@ import exact
 from goldgrad import ConstraintError, kernels, ops
 from goldgrad.numerics import INT32_MAX, INT32_MIN, same_bits
 from goldgrad.ops import Type, fully_connected, save_channels
-from split_weights import PARTS, split
+from split_weights import NOT_ASCENDING, PARTS, check_list_refused, check_types_refused, misfits, split
 
 SHAPES = [(1, 1, 1), (1, 7, 3), (2, 3, 8), (3, 5, 9), (1, 40, 10), (2, 13, 17)]
 """N, I, O."""
@@ -267,37 +266,13 @@ def test_a_map_is_flattened_in_raster_order():
 
 
 @pytest.mark.rules("FC-C7")
-@pytest.mark.parametrize(
-    ("trained", "channels"),
-    [
-        (None, Type((2,), "int32")),
-        (PART, None),
-        (PART, Type((3,), "int32")),
-        (PART, Type((2,), "int64")),
-        (PART, Type((2, 2), "int32")),
-        (PART, Type((), "int32")),
-        (replace(PART, dtype="uint8"), Type((2,), "int32")),
-        (replace(PART, shape=(1, *PART.shape[1:])), Type((2,), "int32")),
-        (replace(PART, shape=(*PART.shape[:-1], 9)), Type((9,), "int32")),
-        (replace(PART, shape=(*PART.shape[:-1], 0)), Type((0,), "int32")),
-    ],
-    ids=str,
-)
-def test_parts_of_a_weight_that_do_not_fit_are_refused(trained, channels):
-    with pytest.raises(
-        ConstraintError, match=r"^FC-C7: trained is .*, channels is .*, w is .*; give int8 .* or neither$"
-    ):
-        fully_connected.types(X, W, B, M, trained, channels, **ZEROS)
-    with pytest.raises(ConstraintError, match=r"^FC-C7: trained is "):
-        fully_connected.types_vjp_x(G, W, None, trained, channels)
+@pytest.mark.parametrize("parts", misfits(PART), ids=str)
+def test_parts_of_a_weight_that_do_not_fit_are_refused(parts):
+    check_types_refused("FC-C7", fully_connected, (X, W, B, M, G), parts, ZEROS)
 
 
 @pytest.mark.rules("FC-C7")
 @pytest.mark.parametrize("namespace", [ops, kernels])
-@pytest.mark.parametrize("channels", [[1, 0], [1, 1], [-1, 0], [0, 9]])
+@pytest.mark.parametrize("channels", NOT_ASCENDING)
 def test_a_list_of_a_part_that_does_not_ascend_within_w_is_refused(namespace, channels):
-    x, w, b, m, g, trained = (np.zeros(t.shape, t.dtype) for t in (X, W, B, M, G, PART))
-    with pytest.raises(ConstraintError, match=r"SAVE-C3: channels is .*from 0 to "):
-        namespace.fully_connected.forward(x, w, b, m, trained, np.int32(channels), **ZEROS)
-    with pytest.raises(ConstraintError, match="SAVE-C3: channels is "):
-        namespace.fully_connected.vjp_x(g, w, None, trained, np.int32(channels))
+    check_list_refused(namespace.fully_connected, (X, W, B, M, G), PART, channels, ZEROS)

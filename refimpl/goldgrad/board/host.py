@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,10 +97,8 @@ def compile_library(source: str, folder: Path, toolchain: Toolchain | None = Non
 @functools.cache
 def _kernels(toolchain: Toolchain) -> tuple[Path, ...]:
     """The portable kernels as objects, compiled once in the life of this process at most."""
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     sources = sorted((paths.data("kernels_c") / "src" / "portable").glob("*.c"))
-    return tuple(compiled(toolchain, [(source, FLAGS) for source in sources], folder))
+    return tuple(compiled(toolchain, [(source, FLAGS) for source in sources], paths.passing()))
 
 
 def _run(toolchain: Toolchain, *arguments: str | Path) -> None:

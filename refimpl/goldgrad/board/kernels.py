@@ -6,11 +6,8 @@ with the guards around them, at addresses that are as much aligned as they are h
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import paths
 from ..conformance.providers import Scratch as ScratchMemory
 from ..kernels import KERNELS, KernelCall, Pointer, Scratch, Struct, describe, scratch_bytes
 from ..numerics import Array
@@ -35,14 +33,7 @@ from .toolchain import Toolchain, find_toolchain
 
 def kernels_elf(kernels: str, toolchain: Toolchain | None = None, folder: Path | None = None) -> Elf:
     """All kernels of a set in an ELF, linked once in the life of this process; objects stay in ``folder``, if given."""
-    return _linked(kernels, toolchain or find_toolchain(), folder or _folder())
-
-
-@functools.cache
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return _linked(kernels, toolchain or find_toolchain(), folder or paths.passing())
 
 
 @functools.cache

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
-import tempfile
 from pathlib import Path
 
+from .. import paths
 from .toolchain import host_toolchains
 
 
@@ -18,15 +16,8 @@ def native_library(name: str) -> Path | None:
     for toolchain in host_toolchains():
         if toolchain.missing:
             continue
-        target = _folder() / source.with_suffix(".so").name
+        target = paths.passing() / source.with_suffix(".so").name
         run = toolchain.run("-shared", "-fPIC", "-fno-sanitize=undefined", source, "-o", target)
         if run.returncode == 0:
             return target
     return None
-
-
-@functools.cache
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

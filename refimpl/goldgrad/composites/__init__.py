@@ -56,6 +56,11 @@ KINDS: Mapping[str, Kind] = {f"composite.{m.__name__.rpartition('.')[2]}": _kind
 """The kinds of composite nodes by name."""
 
 
+def scratch_bytes(graph: Graph, node: Node) -> int:
+    """Bytes that a node needs while it runs, besides its operands and results; ordinary nodes need none."""
+    return KINDS[node.function].scratch_bytes(graph, node) if node.body else 0
+
+
 @rule("STREAM-S1")
 def unfold(graph: Graph) -> Graph:
     """The same graph without composites: each replaced by its body."""
@@ -63,4 +68,4 @@ def unfold(graph: Graph) -> Graph:
     return graph.with_nodes(nodes, [tensor for node in graph.nodes for tensor in node.inner])
 
 
-__all__ = ["KINDS", "Call", "Kind", "unfold", "writing"]
+__all__ = ["KINDS", "Call", "Kind", "scratch_bytes", "unfold", "writing"]

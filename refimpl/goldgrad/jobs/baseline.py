@@ -249,6 +249,27 @@ def program_case(text: str) -> ProgramCase:
 # --- comparing -----------------------------------------------------------------------------------------------------
 
 
+def check_budgets(budgets: Mapping[str, float]) -> None:
+    """Raise for a budget that is no number of at least 0."""
+    for name, value in budgets.items():
+        if not 0 <= value < float("inf"):
+            raise GoldgradError(f"--budget-{name} is {value}; give a number of at least 0")
+
+
+def grew(old: int, new: int, percent: float) -> bool:
+    """Whether a number is more than so many percent above what it was."""
+    return (new - old) * 100 > percent * old
+
+
+def other_compiler(old: str, new: str) -> Iterator[str]:
+    """What must be known before numbers are believed that compilers decide."""
+    if old != new:
+        yield (
+            f"another compiler: the baseline was made by {old}, these numbers by {new}; all of them depend on it, so "
+            "compare by the same one, or write the baseline anew"
+        )
+
+
 @dataclass(frozen=True)
 class Budgets:
     """What a value may grow by and be no regression: instructions in per cent, all else in bytes."""
@@ -260,10 +281,7 @@ class Budgets:
 
     def check(self) -> None:
         """Raise for a budget that is no positive number."""
-        for name in ("instructions", "stack", "sram", "flash"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise GoldgradError(f"--budget-{name} is {value}; give a number of at least 0")
+        check_budgets(vars(self))
 
     def __str__(self) -> str:
         return (
@@ -321,17 +339,13 @@ def _rows(old: Costs, new: Costs, budgets: Budgets) -> Iterator[Row]:
 
 def _is_over(kind: str, old: int, new: int, budgets: Budgets) -> bool:
     if kind == "instructions":
-        return (new - old) * 100 > budgets.instructions * old
+        return grew(old, new, budgets.instructions)
     return new - old > int(getattr(budgets, kind))
 
 
 def _notes(old: Measured, new: Measured) -> Iterator[str]:
     """What must be known before the numbers are believed."""
-    if old.compiler != new.compiler:
-        yield (
-            f"another compiler: the baseline was made by {old.compiler}, these numbers by {new.compiler}; "
-            "all of them depend on it, so compare by the same one, or write the baseline anew"
-        )
+    yield from other_compiler(old.compiler, new.compiler)
     gone, added = (" ".join(f for f in a.flags if f not in b.flags) for a, b in ((old, new), (new, old)))
     if gone or added:
         yield f"other flags: the baseline had {gone or 'no other'}, now {added or 'none in their place'}"

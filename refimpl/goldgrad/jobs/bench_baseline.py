@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from ..board.toolchain import NAMES
 from ..errors import GoldgradError, show
 from ..kernels import SETS
-from .baseline import read_json
+from .baseline import check_budgets, grew, other_compiler, read_json
 from .bench import Measured
 
 FORMAT = "goldgrad kernels baseline 1"
@@ -102,9 +101,7 @@ class Budgets:
 
     def check(self) -> None:
         """Raise for a budget that is no number of at least 0."""
-        for name, value in (("instructions", self.instructions), ("cycles", self.cycles), ("bytes", self.nbytes)):
-            if not (isfinite(value) and value >= 0):
-                raise GoldgradError(f"--budget-{name} is {value}; give a number of at least 0")
+        check_budgets({"instructions": self.instructions, "cycles": self.cycles, "bytes": self.nbytes})
 
     def __str__(self) -> str:
         return f"{self.instructions:g} % of instructions, {self.cycles:g} % of cycles, {self.nbytes:,} bytes"
@@ -169,15 +166,11 @@ def compare(old: Baseline, new: Baseline, budgets: Budgets, op: str | None = Non
 
 def _is_over(cost: str, old: int, new: int, budgets: Budgets) -> bool:
     if cost in RATES:
-        return (new - old) * 100 > float(getattr(budgets, cost)) * old
+        return grew(old, new, float(getattr(budgets, cost)))
     return new - old > budgets.nbytes
 
 
 def _notes(old: Baseline, new: Baseline) -> Iterator[str]:
-    if old.compiler != new.compiler:
-        yield (
-            f"another compiler: the baseline was made by {old.compiler}, these numbers by {new.compiler}; all of them "
-            "depend on it, so compare by the same one, or write the baseline anew"
-        )
+    yield from other_compiler(old.compiler, new.compiler)
     if old.timing_model != new.timing_model:
         yield f"another timing model: {old.timing_model} then, {new.timing_model} now; cycles cannot be compared"

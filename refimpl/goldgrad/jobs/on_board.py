@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import schemes
+from .. import paths, schemes
 from ..board.board import Board
 from ..board.build import build
 from ..board.elf import Elf
@@ -118,21 +115,13 @@ def firmware(
     planned = unfolded(plan(session.graph, room=room)) if planned is None else planned
     scratch_of = functools.partial(scratch_bytes, kernels=kernels)
     source, toolchain = generate(session, planned, scratch_of), toolchain or find_toolchain()
-    place = _folder() if folder is None else folder
+    place = paths.passing() if folder is None else folder
     place.mkdir(parents=True, exist_ok=True)
     name = f"{session.graph.name}-{session.scheme.name}"
     program = place / f"{name}.c"
     program.write_text(source)
     elf = build([program], place / f"{name}.elf", toolchain=toolchain, kernels=kernels, projected=projected, itcm=itcm)
     return Firmware(planned, source, elf, toolchain)
-
-
-@functools.cache
-def _folder() -> Path:
-    """Where programs are built that nobody keeps: the kernels are compiled once in the life of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def chosen_emulators(name: str | None, memory: str | None = None) -> list[str]:

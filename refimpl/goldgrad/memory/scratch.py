@@ -1,16 +1,14 @@
-"""How much scratch each node wants (specs/memory.md)."""
+"""How much scratch each node wants, and what a placement calls it (specs/memory.md)."""
 
 from __future__ import annotations
 
-from ..composites import KINDS
-from ..graph import Graph, Node
-
-
-def scratch_bytes(graph: Graph, node: Node) -> int:
-    """Bytes that a node needs while it runs, besides its operands and results; ordinary nodes need none."""
-    return KINDS[node.function].scratch_bytes(graph, node) if node.body else 0
+from ..composites import scratch_bytes
+from ..graph import Node
 
 
 def scratch_name(node: Node) -> str:
     """What a placement calls a node's scratch; no tensor has such a name."""
     return f"scratch of {node.results[0]}"
+
+
+__all__ = ["scratch_bytes", "scratch_name"]

@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ..composites import scratch_bytes
 from ..graph import Graph, Node
-from ..memory.scratch import scratch_bytes
 from ..rules import rule
 
 

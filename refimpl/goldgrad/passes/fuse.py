@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..composites import scratch_bytes
 from ..composites.channels import cuts_of
 from ..graph import Graph, Node
-from ..memory.scratch import scratch_bytes
 from ..rules import rule
 from ._compose import compose, saves
 
