@@ -27,8 +27,8 @@ MODEL = "mcunet-5fps"
 
 @pytest.fixture(scope="module")
 def rows():
-    """Of the full update, the smallest scheme and the largest: one after the other, the rest takes half a minute."""
-    return measure([MODEL], each=lambda plan, cases: itertools.starmap(plan, [*cases[:2], cases[-1]]))
+    """Of the full update and the smallest scheme: one after the other, the rest takes half a minute."""
+    return measure([MODEL], each=lambda plan, cases: itertools.starmap(plan, cases[:2]))
 
 
 def printed(part) -> str:
