@@ -26,6 +26,16 @@ def function(name: str, parameters: str, lines: Iterable[str], comment: str, ret
     yield "}"
 
 
+def over(body: Iterable[str]) -> Iterator[str]:
+    """A function of one pointer, which it keeps in r11."""
+    yield "push {r4-r11, lr}"
+    yield "vpush {d8-d15}"
+    yield "mov r11, r0"
+    yield from body
+    yield "vpop {d8-d15}"
+    yield "pop {r4-r11, pc}"
+
+
 def file(generator: str, comment: str, includes: Iterable[str], functions: Iterable[Iterable[str]]) -> str:
     """The text of a C file."""
     lines = [

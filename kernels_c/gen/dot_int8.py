@@ -56,16 +56,17 @@ def turn(first: bool = False, end: Iterable[str] = ()) -> Iterator[str]:
     yield from end or NEXT_TURN
 
 
+WEIGHTS, ZERO = (f"ldr r12, [sp, #{W}]",), ("mov r12, #0",)
 FIRST_ORDER = (3, 2, 1, 0)
 NEXT_TURN = ("ldr r10, [r12, #64]!", "ldr r8, [lr, #32]!", "ldr r9, [lr, #4]")
 NEXT_PAIR = (f"ldr r12, [sp, #{X_END}]", "add lr, lr, #32", "cmp lr, r12", "ldr r8, [lr]", "ldr r9, [lr, #4]")
 """Behind a block's last turn: the flags tell whether it was the last block."""
 
 
-def begin() -> Iterator[str]:
+def begin(weights: Iterable[str] = WEIGHTS) -> Iterator[str]:
     """The biases, and where the weights begin."""
     yield from (f"ldr r{i}, [sp, #{BIAS + 4 * i}]" for i in range(4))
-    yield f"ldr r12, [sp, #{W}]"
+    yield from weights
     yield f"ldr r10, [r12, #{4 * FIRST_ORDER[0]}]"
 
 
@@ -114,7 +115,7 @@ def marks() -> Iterator[str]:
     """CONV-S3: four bits a pixel, 1 where the upper byte of a halfword is 0, that is where the clamp lets through."""
     yield "mov r10, #-1"
     yield f"ldr r11, [sp, #{BITS}]"
-    yield "mov r12, #0"
+    yield from ZERO
     for even, odd, bits, other in (("r4", "r5", "r6", "r7"), ("r0", "r1", "r2", "r3")):
         yield f"uxtb16 {bits}, {even}, ror #8"
         yield f"bic {other}, {odd}, #0x00ff00ff"
@@ -310,8 +311,11 @@ def dot(mask: bool = False, odd: bool = False) -> Iterator[str]:
     yield "2:"
     yield "beq 9f"
     yield "3:"
-    yield from codes_before(mask, odd)
-    yield from begin()
+    early, late = (ZERO, WEIGHTS) if mask else (WEIGHTS, ())
+    yield from early  # beside the branch: what moves two registers stands alone
+    yield "5:"
+    yield from (line for line in codes_before(mask, odd) if line not in early)
+    yield from begin(late)
     yield from turn(first=True)
     yield f"ldr pc, [sp, #{TURNS}]"
     yield "9:"
@@ -366,11 +370,57 @@ def dot_raw() -> Iterator[str]:
     yield "pop {r4-r11, pc}"
 
 
-def widened(from_: tuple[str, str], at: int, to: str, to_at: int, words: tuple[str, str, str, str]) -> Iterator[str]:
-    """Four channels of two pixels: words of channels 0 and 2, then of 1 and 3."""
+# Offsets in gg_m7_rows_t.
+R_X, R_X_END, R_W, R_STEP, R_LESS, R_SUMS = range(0, 24, 4)
+
+
+def four_products(x: str) -> Iterator[str]:
+    """Four channels of one pixel, widened here, by those of four rows at r0, r1 and r2 (three times that) bytes on."""
+    yield f"ldr {x}, [r3], #4"
+    yield f"sxtab16 r9, r10, {x}, ror #8"
+    yield f"sxtab16 {x}, r10, {x}"
+    rows = ("[r0, r1]", "[r0, r1, lsl #1]", "[r0, r2]", "[r0], #4")
+    words = (("r11", "r12"), ("lr", "r12"))
+    for i, (row, (word, other)) in enumerate(zip(rows, words * 2, strict=True)):
+        yield f"ldr {word}, {row}"
+        yield f"sxtb16 {other}, {word}"
+        yield f"sxtb16 {word}, {word}, ror #8"
+        yield f"smlad r{4 + (i + 1) % 4}, {other}, {x}, r{4 + (i + 1) % 4}"
+        yield f"smlad r{4 + (i + 1) % 4}, {word}, r9, r{4 + (i + 1) % 4}"
+
+
+def dot_rows() -> Iterator[str]:
+    """Four rows of a weight, of which nothing is kept, by one pixel; r10 -x_zero."""
+    yield "push {r4-r11, lr}"
+    yield "sub sp, sp, #12"
+    yield f"str r0, [sp, #{P}]"
+    yield f"ldr r1, [r0, #{R_X_END}]"
+    yield "str r1, [sp, #4]"
+    yield f"ldr r3, [r0, #{R_X}]"
+    yield f"ldr r1, [r0, #{R_STEP}]"
+    yield f"ldr r10, [r0, #{R_LESS}]"
+    yield from (f"ldr r{4 + i}, [r0, #{R_SUMS + 4 * i}]" for i in range(4))
+    yield "add r2, r1, r1, lsl #1"
+    yield f"ldr r0, [r0, #{R_W}]"
+    yield "1:"
+    yield from four_products("r8")
+    yield from four_products("r8")
+    yield "ldr r11, [sp, #4]"
+    yield "cmp r3, r11"
+    yield "bne 1b"
+    yield f"ldr r0, [sp, #{P}]"
+    yield from (f"str r{4 + i}, [r0, #{R_SUMS + 4 * i}]" for i in range(4))
+    yield "add sp, sp, #12"
+    yield "pop {r4-r11, pc}"
+
+
+def widened(
+    from_: tuple[str, str], at: int | None, to: str, to_at: int, words: tuple[str, str, str, str]
+) -> Iterator[str]:
+    """Four channels of two pixels, whose pointers move on if at is None: words of channels 0 and 2, then of 1 and 3."""
     a, b, c, d = words
-    yield f"ldr {a}, [{from_[0]}, #{at}]"
-    yield f"ldr {b}, [{from_[1]}, #{at}]"
+    for word, pointer in zip((a, b), from_, strict=True):
+        yield f"ldr {word}, [{pointer}], #4" if at is None else f"ldr {word}, [{pointer}, #{at}]"
     yield f"sxtab16 {c}, r2, {a}, ror #8"
     yield f"sxtab16 {a}, r2, {a}"
     yield f"sxtab16 {d}, r2, {b}, ror #8"
@@ -385,9 +435,9 @@ def widen_x() -> Iterator[str]:
     yield "2:"
     yield "mov r9, r1"
     yield "1:"
-    yield from widened(("r3", "r4"), 0, "r5", 0, ("r6", "r7", "r8", "r12"))
-    yield from widened(("r3", "r4"), 4, "r5", 16, ("lr", "r7", "r8", "r12"))
-    yield from (f"add {pointer}, {pointer}, #{step}" for pointer, step in (("r3", 8), ("r4", 8), ("r5", 32)))
+    yield from widened(("r3", "r4"), None, "r5", 0, ("r6", "r7", "r8", "r12"))
+    yield from widened(("r3", "r4"), None, "r5", 16, ("lr", "r7", "r8", "r12"))
+    yield "add r5, r5, #32"
     yield "subs r9, r9, #1"
     yield "bne 1b"
     yield "add r3, r3, r11"
@@ -505,6 +555,12 @@ FUNCTIONS = (
         "const void *",
     ),
     function("gg_m7_dot_raw", DOT, scheduled(dot_raw()), "CONV-S1: the sums, eight a pair of pixels."),
+    function(
+        "gg_m7_dot_rows",
+        "gg_m7_rows_t *p __attribute__((unused))",
+        scheduled(dot_rows()),
+        "FC-S1: four outputs' sums, of one pixel.",
+    ),
     function(
         "gg_m7_widen_pixels",
         "gg_m7_pixels_t *p __attribute__((unused)), int32_t groups __attribute__((unused)),\n"

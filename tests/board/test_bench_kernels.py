@@ -176,7 +176,8 @@ def test_no_kernel_is_below_its_limit_and_every_count_of_a_peer_has_a_call():
 # --- what is compiled ----------------------------------------------------------------------------------------------
 
 
-def test_only_what_a_function_needs_is_compiled(tmp_path):
+def test_only_what_a_function_needs_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.delenv("GOLDGRAD_OBJECTS")
     elf = build_kernels("m7", tmp_path / "one.elf", functions=["gg_mask_scale_forward"])
     assert "gg_mask_scale_forward" in elf.symbols
     assert "gg_conv2d_forward" not in elf.symbols

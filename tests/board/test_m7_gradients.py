@@ -65,6 +65,11 @@ MATRICES = [
     (3, 1, 129, 3, 2),
     (9, 8, 1, 6, 0),
     (13, 5, 4, 1, 0),
+    # panels of six columns: several strips of several runs, of one tile; of four, made of codes, with rows left over
+    (2, 2, 136, 66, 9),
+    (4, 3, 8, 6, 6),
+    (3, 3, 16, 12, 5),
+    (7, 1, 80, 8, 0),
 ]
 
 

@@ -7,7 +7,7 @@
 enum { BLOCK = 8 };
 
 /*
- * ADD-S4 for eight channels of a pixel after the other: bit by bit as in mask_scale.c, which explains it.  start moves on
+ * ADD-S4 for eight channels of a pixel after the other: bit by bit as in masked.h, which explains it.  start moves on
  * by start_row, 0 if it is the same for all.
  */
 static void block(int32_t pixels, int32_t row, int32_t mask_row, int32_t start_row, const float *gy,
@@ -17,19 +17,12 @@ static void block(int32_t pixels, int32_t row, int32_t mask_row, int32_t start_r
                      "1:\n"
                      "vldmia %[gy], {s0-s7}\n"
                      "vldmia %[start], {s8-s15}\n"
+                     "vldmia %[start], {s16-s23}\n"
                      "ldrb %[bits], [%[mask]]\n"
                      "add %[gy], %[row]\n"
-                     "vmov.f32 s16, s8\n"
                      "add %[start], %[start_row]\n"
-                     "vmov.f32 s17, s9\n"
                      "subs %[pixels], #1\n"
-                     "vmov.f32 s18, s10\n"
                      "add %[mask], %[mask_row]\n"
-                     "vmov.f32 s19, s11\n"
-                     "vmov.f32 s20, s12\n"
-                     "vmov.f32 s21, s13\n"
-                     "vmov.f32 s22, s14\n"
-                     "vmov.f32 s23, s15\n"
                      "vfma.f32 s16, s0, s24\n"
                      "vfma.f32 s17, s1, s24\n"
                      "vfma.f32 s18, s2, s24\n"

@@ -4,13 +4,11 @@
 
 #include "../portable/rounding.h"
 #include "../portable/taps.h"
+#include "masked.h"
 
 enum { BLOCK = 8 };
 
-/*
- * SCALE-S1, SCALE-S2, BIAS-S1 for eight channels of all pixels: bit by bit as in mask_scale.c, which explains it, and
- * each g into its sum.
- */
+/* SCALE-S1, SCALE-S2, BIAS-S1 for eight channels of all pixels: each g into its sum once it is stored. */
 static void block(int32_t pixels, int32_t row, int32_t mask_row, const float *gy, const uint8_t *mask, const float *m,
                   float *g, float *db) {
     uint32_t bits = 0;
@@ -24,47 +22,16 @@ static void block(int32_t pixels, int32_t row, int32_t mask_row, const float *gy
                      "vmov s29, %[bits]\n"
                      "vmov s30, %[bits]\n"
                      "vmov s31, %[bits]\n"
-                     "1:\n"
-                     "vldmia %[gy], {s0-s7}\n"
-                     "ldrb %[bits], [%[mask]]\n"
-                     "add %[gy], %[row]\n"
-                     "vmul.f32 s7, s7, s15\n"
-                     "subs %[pixels], #1\n"
-                     "vmul.f32 s6, s6, s14\n"
-                     "add %[mask], %[mask_row]\n"
-                     "vmul.f32 s5, s5, s13\n"
-                     "lsls %[bits], #24\n"
-                     "vmul.f32 s4, s4, s12\n"
-                     "vselge.f32 s7, s16, s7\n"
-                     "lsls %[bits], #1\n"
-                     "vmul.f32 s3, s3, s11\n"
-                     "vselge.f32 s6, s16, s6\n"
-                     "lsls %[bits], #1\n"
-                     "vmul.f32 s2, s2, s10\n"
-                     "vselge.f32 s5, s16, s5\n"
-                     "lsls %[bits], #1\n"
-                     "vmul.f32 s1, s1, s9\n"
-                     "vselge.f32 s4, s16, s4\n"
-                     "lsls %[bits], #1\n"
-                     "vmul.f32 s0, s0, s8\n"
-                     "vselge.f32 s3, s16, s3\n"
-                     "lsls %[bits], #1\n"
+                     "1:\n" GG_M7_MASKED_EIGHT "vstmia %[g], {s0-s7}\n"
                      "vadd.f32 s31, s31, s7\n"
-                     "vselge.f32 s2, s16, s2\n"
-                     "lsls %[bits], #1\n"
+                     "add %[g], %[row]\n"
                      "vadd.f32 s30, s30, s6\n"
-                     "vselge.f32 s1, s16, s1\n"
-                     "lsls %[bits], #1\n"
                      "vadd.f32 s29, s29, s5\n"
-                     "vselge.f32 s0, s16, s0\n"
-                     "cmp %[pixels], #0\n"
                      "vadd.f32 s28, s28, s4\n"
                      "vadd.f32 s27, s27, s3\n"
                      "vadd.f32 s26, s26, s2\n"
                      "vadd.f32 s25, s25, s1\n"
                      "vadd.f32 s24, s24, s0\n"
-                     "vstmia %[g], {s0-s7}\n"
-                     "add %[g], %[row]\n"
                      "bne 1b\n"
                      "vstmia %[db], {s24-s31}\n"
                      : [pixels] "+r"(pixels), [gy] "+r"(gy), [mask] "+r"(mask), [g] "+r"(g), [bits] "+r"(bits)

@@ -72,21 +72,22 @@ static void widen_patches(const gg_plan_t *t, gg_m7_pixels_t *pair, const int8_t
 }
 
 /*
- * Windows that lie on the map in whole are widened as they lie, but for the last of a row: 12 bytes are read of 9.
+ * Windows that lie on the map in whole are widened as they lie, but for one at the map's end: 12 bytes are read of 9.
  * Stripes begin at an even pixel, so pairs never share one.
  */
 static void widen_windows(const gg_plan_t *t, const int8_t *x, int32_t first, int32_t count) {
     const gg_window_t *const s = &t->p->window;
     const int32_t step = 3 * s->stride_w;
-    const int32_t left = (s->pad_left + s->stride_w - 1) / s->stride_w;  /* the first column in whole */
-    const int32_t right = (s->in_w - 3 + s->pad_left - 1) / s->stride_w; /* the last one before the map's end */
+    const int32_t left = (s->pad_left + s->stride_w - 1) / s->stride_w; /* the first column in whole */
     gg_m7_pixels_t pairs = {{NULL, NULL}, t->pixels, 0, 2 * step};
     while (count > 0) {
         const int32_t oh = first / s->out_w;
         const int32_t ow = first % s->out_w;
         const gg_taps_t rows = gg_row_taps(s, oh);
-        const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && s->pad_left + s->in_w > 3;
-        const int32_t here = ow + count <= right + 1 ? count : right + 1 - ow;
+        const int32_t room = s->in_w - 3 + s->pad_left - (rows.origin + 3 == s->in_h); /* the last column may begin here */
+        const bool whole = rows.first == 0 && rows.end == 3 && ow >= left && room >= 0;
+        const int32_t columns = room / s->stride_w + 1 < s->out_w ? room / s->stride_w + 1 : s->out_w;
+        const int32_t here = ow + count <= columns ? count : columns - ow;
         if (whole && here >= 2) {
             pairs.from[0] = x + (rows.origin * s->in_w + ow * s->stride_w - s->pad_left) * 3;
             pairs.from[1] = pairs.from[0] + step;

@@ -45,21 +45,63 @@ static void replace(const weight_t *t, int32_t n, int32_t from, int32_t rows, in
     }
 }
 
+/* Codes of the strip as CONV-S7 has them, in the order of panels, at the end of where they will be as float32. */
+static void replaced(const weight_t *t, int32_t n, int32_t row, int32_t width, int32_t k, gg_m7_coded_t *c,
+                     float *panels) {
+    const int32_t panel = c->width;
+    int8_t *const codes = (int8_t *)(panels + width * k) - width * k;
+    int8_t *to = codes;
+    for (int32_t j = 0; j < width; j += panel) {
+        const int8_t *from = c->from + j;
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < k; ++i, to += panel, from += c->row) {
+            uint16_t two;
+            uint32_t four;
+            __builtin_memcpy(&two, from + panel - 2, sizeof two); /* of four, the last two once more */
+            __builtin_memcpy(&four, from, sizeof four);
+            __builtin_memcpy(to + panel - 2, &two, sizeof two);
+            __builtin_memcpy(to, &four, sizeof four);
+        }
+    }
+    for (int32_t j = t->first; j < t->end; ++j) {
+        const int32_t at = t->channels[j] - n;
+        const int8_t *from = t->trained + row * t->kept + j;
+        to = codes + at / panel * panel * k + at % panel;
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < k; ++i, to += panel, from += t->kept) {
+            *to = *from;
+        }
+    }
+    *c = (gg_m7_coded_t){codes, panel, panel * k, panel, c->floats};
+}
+
 /* CONV-S4: rows are pixels, columns input channels, links output channels. */
 static void pointwise_vjp_x(const gg_conv2d_t *p, const float *g, weight_t t, const float *dx0, float *dx,
-                            float *panels) {
-    const gg_m7_panels_t size = gg_m7_panels(p->in_c, p->out_c);
+                            float *floats) {
+    const gg_m7_conv2d_vjp_x_t size = gg_m7_conv2d_vjp_x_layout(p);
+    float *const panels = floats + size.floats;
     gg_m7_matrix_t s = {g, dx0, dx, p->out_c, 1, p->window.in_h * p->window.in_w, p->in_c};
+    if (size.floats > 0) {
+        gg_m7_copy_code_floats(floats);
+    }
     for (int32_t n = 0; n < p->in_c; n += size.width) {
         const int32_t width = lesser(size.width, p->in_c - n);
         next_strip(&t, n + width);
         for (int32_t o = 0; o < p->out_c; o += size.links) {
             const int32_t k = lesser(size.links, p->out_c - o);
-            gg_m7_panels_of(t.w + o * p->in_c + n, p->in_c, width, k, 0, panels);
-            replace(&t, n, o, k, 0, k, panels);
+            gg_m7_coded_t codes = {t.w + o * p->in_c + n, p->in_c, size.panel, size.panel, floats};
             s.a = g + o;
             s.start = o > 0 ? dx : dx0;
-            gg_m7_multiply(&s, n, width, k, panels);
+            if (size.floats > 0 && gg_m7_multiplies_codes(width, k, size.panel)) {
+                if (t.first < t.end) {
+                    replaced(&t, n, o, width, k, &codes, panels);
+                }
+                gg_m7_multiply_codes(&s, n, width, k, &codes, panels);
+            } else {
+                gg_m7_panels_of(codes.from, p->in_c, width, k, 0, panels);
+                replace(&t, n, o, k, 0, k, panels);
+                gg_m7_multiply(&s, n, width, k, panels);
+            }
         }
     }
 }

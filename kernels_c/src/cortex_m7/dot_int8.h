@@ -55,6 +55,23 @@ void gg_m7_dot_raw(gg_m7_dot_t *p);
 const void *gg_m7_dot_turns(int32_t turns);
 
 /*
+ * Four rows of a weight by one pixel, neither of them widened: channels from x to x_end, a multiple of 8, step bytes from
+ * row to row, less is -x_zero, twice.  sums begin as biases.
+ */
+typedef struct {
+    const int8_t *x, *x_end, *w;
+    int32_t step;
+    uint32_t less;
+    int32_t sums[4];
+} gg_m7_rows_t;
+
+#if __SIZEOF_POINTER__ == 4
+_Static_assert(offsetof(gg_m7_rows_t, sums) == 20, "dot_int8.py knows where they are");
+#endif
+
+void gg_m7_dot_rows(gg_m7_rows_t *p);
+
+/*
  * Pairs of pixels that are widened: where both are read, where their words go next, how many pairs, and how many bytes
  * lie from behind a pixel to the next pair's (_windows: from its start).  to moves on.
  */

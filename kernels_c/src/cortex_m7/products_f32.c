@@ -5,10 +5,11 @@
 
 #include "../portable/rounding.h"
 #include "chains_f32.h"
+#include "gemm_f32.h"
 
-enum { TILE = 4, FLOAT = 4 };
+enum { TILE = GG_M7_TILE, TURN = 8, FLOAT = 4 };
 
-static const float zeros[TILE];
+static const float zeros[GG_M7_WIDE];
 
 /* Four columns of rows that are in no whole tile. */
 static void rows(const gg_m7_matrix_t *s, int32_t n, const float *b, int32_t k) {
@@ -64,41 +65,72 @@ static void column(const gg_m7_matrix_t *s, int32_t n, const float *b, int32_t k
     }
 }
 
-void gg_m7_multiply(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const float *panels) {
-    const int32_t whole = width / TILE;
+/* The tiles of c, which begins at column n, from row 0 on; what is there of start. */
+static gg_m7_gemm_t tiles_of(const gg_m7_matrix_t *s, int32_t n, int32_t panel, int32_t panels, int32_t k,
+                             const float *b) {
+    gg_m7_gemm_t q = {.a = s->a, .k = k, .b = b, .panels = panels, .c = s->c + n, .start = zeros};
+    q.a_row = FLOAT * (s->a_i == 1 ? s->a_m : s->a_i);
+    q.c_row = FLOAT * s->c_row;
+    q.tiles = s->rows / TILE;
+    if (s->start != NULL) {
+        q.start = s->start + n;
+        q.start_row = q.c_row;
+        q.start_step = FLOAT * panel;
+    }
+    return q;
+}
+
+/* The rest of rows after the first m. */
+static gg_m7_matrix_t after(const gg_m7_matrix_t *s, int32_t m) {
     gg_m7_matrix_t t = *s;
-    int32_t m = 0;
-    t.c += n;
-    t.start = s->start != NULL ? s->start + n : NULL;
-    if (whole > 0 && k > 0) {
-        const bool in_rows = s->a_i == 1;
-        gg_m7_gemm_t q = {.k = k, .b = panels, .panels = whole, .start = zeros};
-        q.a_row = FLOAT * (in_rows ? s->a_m : s->a_i);
-        q.c_row = FLOAT * s->c_row;
-        q.start_row = t.start != NULL ? q.c_row : 0;
-        q.start_step = t.start != NULL ? FLOAT * TILE : 0;
-        for (; m + TILE <= s->rows; m += TILE) {
-            q.a = t.a + m * s->a_m;
-            q.c = t.c + m * s->c_row;
-            if (t.start != NULL) {
-                q.start = t.start + m * s->c_row;
-            }
-            if (in_rows) {
-                gg_m7_gemm_rows(&q);
-            } else {
-                gg_m7_gemm_columns(&q);
-            }
-        }
-    }
-    for (int32_t j = whole * TILE; j < width; ++j) {
-        column(&t, j, panels + j / TILE * TILE * k + j % TILE, k);
-    }
     t.a += m * s->a_m;
     t.c += m * s->c_row;
-    t.start = t.start != NULL ? t.start + m * s->c_row : NULL;
+    t.start = s->start != NULL ? s->start + m * s->c_row : NULL;
     t.rows -= m;
+    return t;
+}
+
+void gg_m7_multiply(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const float *panels) {
+    const int32_t whole = width / TILE;
+    int32_t m = 0;
+    if (whole > 0 && k > 0 && s->rows >= TILE) {
+        gg_m7_gemm_t q = tiles_of(s, n, TILE, whole, k, panels);
+        if (s->a_i == 1) {
+            gg_m7_gemm_rows(&q);
+        } else {
+            gg_m7_gemm_columns(&q);
+        }
+        m = s->rows / TILE * TILE;
+    }
+    for (int32_t j = whole * TILE; j < width; ++j) {
+        column(s, n + j, panels + j / TILE * TILE * k + j % TILE, k);
+    }
+    const gg_m7_matrix_t rest = after(s, m);
     for (int32_t j = 0; j < whole; ++j) {
-        rows(&t, TILE * j, panels + TILE * k * j, k);
+        rows(&rest, n + TILE * j, panels + TILE * k * j, k);
+    }
+}
+
+bool gg_m7_multiplies_codes(int32_t width, int32_t k, int32_t panel) {
+    return width % panel == 0 && k % TURN == 0;
+}
+
+void gg_m7_multiply_codes(const gg_m7_matrix_t *s, int32_t n, int32_t width, int32_t k, const gg_m7_coded_t *codes,
+                          float *panels) {
+    const int32_t count = width / codes->width;
+    const bool wide = codes->width == GG_M7_WIDE;
+    gg_m7_gemm_t q = tiles_of(s, n, codes->width, count, k, panels);
+    q.codes = codes->from;
+    q.codes_row = codes->row;
+    q.codes_panel = codes->panel;
+    q.table = codes->floats;
+    (wide ? gg_m7_gemm_codes_6 : gg_m7_gemm_codes)(&q);
+    const gg_m7_matrix_t rest = after(s, TILE);
+    if (!wide) {
+        gg_m7_multiply(&rest, n, width, k, panels);
+    } else if (rest.rows > 0) {
+        q = tiles_of(&rest, n, GG_M7_WIDE, count, k, panels);
+        gg_m7_gemm_rows_6(&q);
     }
 }
 

@@ -1,7 +1,7 @@
 """A program, the kernels and the firmware become an ELF.
 
-Objects are kept beside the ELF under a name that hashes all that they are made of: another program in the same folder
-compiles its own sources only.
+Objects are kept beside the ELF, or in the folder that ``GOLDGRAD_OBJECTS`` names, under a name that hashes all that
+they are made of: another program in the same folder compiles its own sources only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +27,8 @@ DEFINITION = re.compile(r"^\w+ \**(gg_\w+)\([^;{]*?\) \{", re.MULTILINE)
 """The definition of a function that other files can call."""
 NAME = re.compile(r"\bgg_\w+")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+OBJECTS = "GOLDGRAD_OBJECTS"
+"""The environment variable that names one folder for the objects of all builds."""
 SCRIPT, SRAM_LENGTH, ITCM_CODE = "stm32f746.ld", "LENGTH = 240K + 16K", "/* CODE IN ITCM */"
 """The linker script, what it says of the arena's memory, and where it has room for what runs from ITCM."""
 ARENA_ALIGN = 32
@@ -65,7 +67,7 @@ def build(
         "mpu": ("-DGG_PROJECTED",) if projected else (),
     }
     jobs += [(source, (include, *peculiar.get(source.stem, ()))) for source in sorted(firmware.glob("*.c"))]
-    objects = _objects(toolchain, jobs, target.parent / "objects")
+    objects = _objects(toolchain, jobs, target)
 
     def link(changes: Mapping[str, str]) -> Elf:
         script = _script(firmware / SCRIPT, target, changes)
@@ -127,7 +129,7 @@ def build_kernels(
     flags = ("-Wl,--no-gc-sections", f"-Wl,-e,{min(functions) if functions else 'gg_conv2d_forward'}")
 
     def link(chosen: Sequence[Job]) -> None:
-        objects = _objects(toolchain, [*chosen, memory], target.parent / "objects")
+        objects = _objects(toolchain, [*chosen, memory], target)
         _link(toolchain, objects, firmware / SCRIPT, target, *flags)
 
     try:
@@ -177,8 +179,14 @@ def kernel_sources(kernels: str) -> list[Job]:
     return jobs
 
 
-def _objects(toolchain: Toolchain, jobs: Sequence[Job], folder: Path) -> list[Path]:
-    """Compile what is not there yet."""
+def _objects(toolchain: Toolchain, jobs: Sequence[Job], target: Path) -> list[Path]:
+    """The objects of ``target``."""
+    return compiled(toolchain, [(source, (*STRICT, *BOARD, *flags)) for source, flags in jobs], target.parent)
+
+
+def compiled(toolchain: Toolchain, jobs: Sequence[Job], beside: Path) -> list[Path]:
+    """Compile what is not there yet; objects are kept in a folder in ``beside``, or where :data:`OBJECTS` says."""
+    folder = Path(os.environ.get(OBJECTS) or beside / "objects")
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda job: _compile(toolchain, job[0], job[1], folder), jobs))
@@ -199,9 +207,8 @@ def included(source: Path, folders: Sequence[Path]) -> list[Path]:
     return sorted(found)
 
 
-def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: Path) -> Path:
-    arguments = (*STRICT, *BOARD, *flags)
-    key = hashlib.sha256(repr((toolchain.compiler.command, toolchain.version, arguments)).encode())
+def _compile(toolchain: Toolchain, source: Path, flags: Sequence[str], folder: Path) -> Path:
+    key = hashlib.sha256(repr((toolchain.compiler.command, toolchain.version, flags)).encode())
     folders = [paths.data("kernels_c") / "include", *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     for file in (source, *included(source, folders)):
         content = file.read_bytes()
@@ -210,7 +217,7 @@ def _compile(toolchain: Toolchain, source: Path, flags: Iterable[str], folder: P
     if target.exists():
         return target
     part = target.with_suffix(f".{os.getpid()}.part.o")
-    run = toolchain.run(*arguments, "-c", source, "-o", part)
+    run = toolchain.run(*flags, "-c", source, "-o", part)
     if run.returncode:
         raise BuildError(
             f"{toolchain.name} refuses {source.name}: {_complaint(run.stderr)}; correct it, or its generator"
@@ -224,6 +231,7 @@ def _link(toolchain: Toolchain, objects: list[Path], script: Path, target: Path,
     # Without pages lld does not load the file's own headers, for which it would find room below the code in ITCM.
     arguments = ["-nostdlib", "-static", "-Wl,--nmagic", *flags, f"-Wl,-T,{script}"]
     libraries = ["-lgcc"] if toolchain.name == "gcc" else []
+    target.parent.mkdir(parents=True, exist_ok=True)
     run = toolchain.run(*arguments, *objects, *libraries, "-o", target)
     overflows: dict[str, int] = {}
     for found in OVERFLOW.finditer(run.stderr):

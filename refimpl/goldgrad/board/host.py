@@ -17,6 +17,7 @@ from cffi import FFI
 from .. import paths
 from ..numerics import Array
 from ..rules import rule
+from .build import compiled
 from .errors import BuildError
 from .toolchain import STRICT, Toolchain, host_toolchains
 
@@ -97,13 +98,11 @@ def compile_library(source: str, folder: Path, toolchain: Toolchain | None = Non
 
 @functools.cache
 def _kernels(toolchain: Toolchain) -> tuple[Path, ...]:
-    """The portable kernels as objects, compiled once in the life of this process."""
+    """The portable kernels as objects, compiled once in the life of this process at most."""
     folder = Path(tempfile.mkdtemp(prefix="goldgrad-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     sources = sorted((paths.data("kernels_c") / "src" / "portable").glob("*.c"))
-    for source in sources:
-        _run(toolchain, *FLAGS, "-c", source, "-o", folder / f"{source.stem}.o")
-    return tuple(folder / f"{source.stem}.o" for source in sources)
+    return tuple(compiled(toolchain, [(source, FLAGS) for source in sources], folder))
 
 
 def _run(toolchain: Toolchain, *arguments: str | Path) -> None:

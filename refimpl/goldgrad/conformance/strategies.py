@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from enum import Enum
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -81,6 +82,17 @@ def cases(draw: st.DrawFn, drawn: Drawn, flavour: Flavour = Flavour.HARD) -> Cas
     return drawn(Draw(draw, flavour))
 
 
+# Made once: of the time that a draw takes, to make and examine its strategy is half.
+_BOOLEANS = st.booleans()
+_integers = lru_cache(maxsize=4096)(st.integers)
+
+
+@cache
+def _positions(count: int) -> st.SearchStrategy[int]:
+    """The places of a sequence, shrinking towards its begin."""
+    return st.sampled_from(range(count))
+
+
 class Draw:
     """Draws the parts of one case."""
 
@@ -89,19 +101,19 @@ class Draw:
         self.flavour = flavour
         self.only = ONLY.get()
         self.beside_ties = self.is_open = False
-        self.random = np.random.default_rng(draw(st.integers(0, 2**16)))
+        self.random = np.random.default_rng(draw(_integers(0, 2**16)))
 
     def whole(self, least: int, most: int) -> int:
         """An integer, shrinking towards ``least``."""
-        return self._draw(st.integers(least, max(least, most)))
+        return self._draw(_integers(least, max(least, most)))
 
     def of(self, choices: Sequence[T]) -> T:
         """One of these, shrinking towards the first."""
-        return self._draw(st.sampled_from(choices))
+        return choices[self._draw(_positions(len(choices)))]
 
     def chance(self) -> bool:
         """Yes or no, shrinking towards no."""
-        return self._draw(st.booleans())
+        return self._draw(_BOOLEANS)
 
     # Shapes
 

@@ -92,6 +92,12 @@ def pointwise_window(d: Draw, batch: int) -> Sizes:
     return _sizes(batch, {"in_hw": (d.whole(1, 9), d.whole(1, 9)), **geometry})
 
 
+def tiles_window(d: Draw) -> Sizes:
+    """That of a pointwise layer on a small map, mostly of a multiple of four pixels."""
+    geometry = {"kernel": (1, 1), "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
+    return _sizes(1, {"in_hw": (d.whole(1, 4), d.of((4, 2, 8, 5))), **geometry})
+
+
 def layer_window(d: Draw) -> Sizes:
     """That of a depthwise layer, on a small map, or on one that is wide enough for kernels to cut it in stripes."""
     taps, stride = d.of((3, 5, 7)), d.of((1, 2, 1))

@@ -7,7 +7,7 @@ import numpy as np
 from ...ops._split_weight import merge
 from ..case import Case
 from ..strategies import WORK, Draw, cases_of
-from ._window import STEPS, Sizes, any_window, image_window, pointwise_window
+from ._window import STEPS, Sizes, any_window, image_window, pointwise_window, tiles_window
 
 
 def channels(d: Draw, s: Sizes) -> tuple[int, int]:
@@ -48,11 +48,18 @@ def layer(d: Draw) -> Case:
     return Case("conv2d.forward", arrays, {"x_zero": x_zero, **d.output_codes(), **s.geometry})
 
 
+def filled(d: Draw, s: Sizes) -> tuple[int, int]:
+    """Output and input channels as layers have them, of which kernels that take several at a time leave none over."""
+    out_c, some = 8 * d.whole(1, 12), d.of((6, 4))
+    return out_c, some * d.whole(1, max(1, min(9, WORK // (s.work * out_c * some))))
+
+
 @cases_of("conv2d.vjp_x")
 def vjp_x(d: Draw) -> Case:
-    """Any window, a weight that is whole or split; the chain starts from nothing or from somewhere."""
-    s = any_window(d)
-    out_c, in_c = channels(d, s)
+    """Any window, a weight that is whole or split; the chain starts from nothing or from somewhere; or a layer's."""
+    is_layer = not d.only and d.of((False, False, True))
+    s = tiles_window(d) if is_layer else any_window(d)
+    out_c, in_c = filled(d, s) if is_layer else channels(d, s)
     g, w = d.floats((s.batch, *s.out_hw, out_c)), d.weights((out_c, *s.kernel, in_c))
     arrays = (g, w, d.perhaps((s.batch, *s.in_hw, in_c)), *d.split(w.shape))
     return Case("conv2d.vjp_x", arrays, {"in_hw": s.in_hw, **s.geometry})
