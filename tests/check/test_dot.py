@@ -162,23 +162,28 @@ def test_sums_in_another_order_conform(function, kernel):
 # What no bound sees
 
 
-def down(g, db0=None):
-    """The bias gradient with every addition rounded down."""
+def leaning(g, db0, to):
+    """The bias gradient with every addition rounded to one side, unless that is more than three quarters of the way.
+
+    Were it always, two additions to a power of two would be enough to leave the bound.
+    """
     total = np.zeros(g.shape[-1], np.float32) if db0 is None else db0.copy()
     for row in g.reshape(-1, g.shape[-1]):
         exact = total.astype(np.float64) + row
         near = exact.astype(np.float32)
-        total = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+        beside = np.nextafter(near, to).astype(np.float64)
+        is_between = (near > exact) == (beside < exact)
+        is_near = np.abs(beside - exact) <= 3 * np.abs(near - exact)
+        total = np.where(is_between & (near != exact) & is_near, beside.astype(np.float32), near)
     return total
+
+
+def down(g, db0=None):
+    return leaning(g, db0, np.float32(-np.inf))
 
 
 def toward_zero(g, db0=None):
-    total = np.zeros(g.shape[-1], np.float32) if db0 is None else db0.copy()
-    for row in g.reshape(-1, g.shape[-1]):
-        exact = total.astype(np.float64) + row
-        near = exact.astype(np.float32)
-        total = np.where(np.abs(near) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
-    return total
+    return leaning(g, db0, np.float32(0))
 
 
 @mark.rules("NUM-N15")

@@ -100,16 +100,18 @@ def _with(array: Array, places: Array, value: int) -> Array:
 def _smaller(case: Case) -> Iterator[Case]:
     """Cases with fewer elements along all axes of one length, or along some of them, that break no constraint.
 
-    Which axes belong together is left to chance and to the function's types; a list of channels or an array besides
-    the operands would have to follow, so cases with one are left as they are.
+    Which axes belong together is left to chance and to the function's types; the list of a weight's channels that train
+    follows.  Another list, or an array besides the operands, would have to follow too: such cases are left as they are.
     """
-    if case.extra or case.operands.get("channels") is not None:
+    yield from _fewer_channels(case)
+    is_split = case.operands.get("trained") is not None
+    if case.extra or (case.operands.get("channels") is not None and not is_split):
         return
     axes: dict[int, list[Axis]] = {}
     for name, array in case.operands.items():
-        if array is None:
+        if array is None or name == "channels":
             continue
-        for axis, length in enumerate(array.shape):
+        for axis, length in enumerate(array.shape[:-1] if name == "trained" else array.shape):
             if length > 1 and (name, axis + 1) != ("mask", len(array.shape)):
                 axes.setdefault(length, []).append((name, axis))
     for axis, length in enumerate(case.attributes.get("in_hw", ())):
@@ -121,6 +123,18 @@ def _smaller(case: Case) -> Iterator[Case]:
                 candidate = _cropped(case, together, keep, length)
                 if candidate is not None:
                     yield candidate
+
+
+def _fewer_channels(case: Case) -> Iterator[Case]:
+    """Cases in which fewer channels of a weight train, by halves down to single ones; at least one does."""
+    channels, trained = (case.operands.get(name) for name in ("channels", "trained"))
+    if channels is None or trained is None:
+        return
+    parts = 2
+    while parts < 2 * channels.size:
+        for part in np.array_split(np.arange(channels.size), min(parts, channels.size)):
+            yield case.having(channels=np.delete(channels, part), trained=np.delete(trained, part, axis=-1))
+        parts *= 2
 
 
 def _subsets(axes: list[Axis]) -> Iterator[tuple[Axis, ...]]:
@@ -145,6 +159,11 @@ def _cropped(case: Case, axes: tuple[Axis, ...], keep: slice, length: int) -> Ca
         array = operands[name]
         assert array is not None
         operands[name] = np.ascontiguousarray(array[(slice(None),) * axis + (keep,)])
+        channels = operands.get("channels")
+        if channels is not None and name == "w" and axis == array.ndim - 1:
+            if not np.isin(channels, np.arange(length)[keep]).all():
+                return None
+            operands["channels"] = channels - np.int32(keep.start)
         mask = operands.get("mask")
         if mask is not None and name in ("g", "gy") and axis == array.ndim - 1:
             bits = np.unpackbits(mask, axis=-1, bitorder="little", count=length)[..., keep]
