@@ -225,10 +225,17 @@ def scan_page(spec: Spec, root: Path, path: Path) -> None:
     _mention(spec, name, lines)
 
 
+def _parsed(source: str, name: str) -> ast.Module:
+    try:
+        return ast.parse(source, filename=name)
+    except SyntaxError as fault:
+        raise GoldgradError(f"{name}:{fault.lineno}: {fault.msg}; mend it, its rules cannot be read") from None
+
+
 def _scan_python(spec: Spec, root: Path, path: Path) -> None:
     name = path.relative_to(root).as_posix()
     source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source, filename=name)
+    tree = _parsed(source, name)
     _mention(spec, name, source.splitlines())
     owner = _owners(tree)
     for node in ast.walk(tree):
@@ -256,7 +263,7 @@ def _scan_c(spec: Spec, root: Path, path: Path) -> None:
 
 def _scan_test(spec: Spec, root: Path, path: Path) -> None:
     name = path.relative_to(root).as_posix()
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=name)
+    tree = _parsed(path.read_text(encoding="utf-8"), name)
     owner = _owners(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "rules":

@@ -148,6 +148,12 @@ def test_places_name_the_function(tree):
     assert [str(place) for place in spec.tested["TOY-C1"]] == ["tests/unit/test_toy.py:6 (test_batch)"]
 
 
+@pytest.mark.parametrize("name", ["refimpl/goldgrad/ops/toy.py", "tests/unit/test_toy.py"])
+def test_source_that_does_not_parse_is_named(tree, name):
+    with pytest.raises(GoldgradError, match=f"^{name}:2: .*; mend it"):
+        scan(tree({name: "import math\n<<<<<<< ours\n"}))
+
+
 def test_outside_a_checkout(tmp_path):
     with pytest.raises(GoldgradError, match="is not inside a checkout of goldgrad; run"):
         checkout(tmp_path)
