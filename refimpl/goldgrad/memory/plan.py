@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..errors import GoldgradError, require, show
@@ -206,13 +206,13 @@ def plan(
         ordering = order(graph, in_place, states)
         graph, bound = ordering.graph, max(bound, ordering.bound)
     validate(graph)
-    placed = _placed(graph, in_place, tries, seconds)
+    search = _Search(in_place, tries, seconds)
+    placed = search.placed(graph)
     if "group" in passes:
         limit = max(_ends(*placed[:2]).values()) + room
         budget = placed[2].peak + room
-        placed = _with_groups(*placed, in_place, tries, seconds, limit, budget)
-        tries = tries if room else tries // FEWER
-        placed = _with_row_groups(*placed, in_place, tries, seconds, limit, budget)
+        placed = _with_groups(placed, search.shorter, limit, budget)
+        placed = _with_row_groups(placed, search if room else search.shorter, limit, budget)
     graph, placement, live = placed
     placement = with_constants_on_top(graph, demands(graph, in_place), placement)
     check_plan(graph, placement)
@@ -224,33 +224,38 @@ FEWER = 10
 """By which fewer orders are tried for groups: another size is another try, and groups of rows need no new places."""
 
 
-def _placed(graph: Graph, in_place: bool, tries: int, seconds: float) -> _Placed:
-    asked = demands(graph, in_place)
-    return graph, place(graph, asked, tries, seconds), profile(graph, asked)
+@dataclass(frozen=True)
+class _Search:
+    """How hard a place is looked for."""
+
+    in_place: bool
+    tries: int
+    seconds: float
+
+    @property
+    def shorter(self) -> _Search:
+        """The same with fewer orders."""
+        return replace(self, tries=self.tries // FEWER)
+
+    def placed(self, graph: Graph) -> _Placed:
+        asked = demands(graph, self.in_place)
+        return graph, place(graph, asked, self.tries, self.seconds), profile(graph, asked)
 
 
 @rule("STREAM-S13")
-def _with_groups(
-    graph: Graph,
-    placement: Placement,
-    live: Profile,
-    in_place: bool,
-    tries: int,
-    seconds: float,
-    limit: int,
-    budget: int,
-) -> _Placed:
+def _with_groups(found: _Placed, search: _Search, limit: int, budget: int) -> _Placed:
     """The same with groups of channels that find a place in an arena of ``limit`` bytes, ``budget`` live at a node.
 
     While something lies beyond its end, the nodes with most scratch get smaller groups: of those at which that lives,
     or, if there are none, of all; first one node, then two, and so on.
     """
+    graph, _, live = found
     below: dict[int, int] = {}
     for count in itertools.count(1):
         grouped = group(graph, live.live, budget, below)
         if grouped == graph:
-            return graph, placement, live
-        placed = _placed(validate(grouped), in_place, tries // FEWER, seconds)
+            return found
+        placed = search.placed(validate(grouped))
         beyond = [name for name, end in _ends(*placed[:2]).items() if end > limit]
         if not beyond:
             return placed
@@ -262,23 +267,11 @@ def _with_groups(
     raise AssertionError("groups get smaller until there are none")
 
 
-def _with_row_groups(
-    graph: Graph,
-    placement: Placement,
-    live: Profile,
-    in_place: bool,
-    tries: int,
-    seconds: float,
-    limit: int,
-    budget: int,
-) -> _Placed:
+def _with_row_groups(found: _Placed, search: _Search, limit: int, budget: int) -> _Placed:
     """The same with groups of rows where the arena has room."""
-
-    def placed(grouped: Graph) -> Placement:
-        return place(grouped, demands(grouped, in_place), tries, seconds)
-
-    graph, placement = with_row_groups(graph, placement, live.live, budget, limit, placed)
-    return validate(graph), placement, profile(graph, demands(graph, in_place))
+    graph, placement, live = found
+    graph, placement = with_row_groups(graph, placement, live.live, budget, limit, lambda g: search.placed(g)[1])
+    return validate(graph), placement, profile(graph, demands(graph, search.in_place))
 
 
 def _ends(graph: Graph, placement: Placement) -> dict[str, int]:

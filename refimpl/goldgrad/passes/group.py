@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..composites import scratch_bytes
 from ..composites.channels import BYTE, Slicing
 from ..graph import Graph, Node
-from ..memory.scratch import scratch_bytes
 from ..memory.sharing import legal_pairs
 from ..rules import rule
 
